@@ -1,0 +1,85 @@
+/* Builds the upgrade script. Each migration becomes one DO block that takes the lock, looks whether
+ * it is recorded, and EXECUTEs the file's text under a dollar quote that does not occur in it. A DO
+ * block sent alone in autocommit is one transaction, which is what a migration wants. */
+#include "base/migration.h"
+
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Advisory lock of all migrations: "pgveneer" read as a number. */
+#define MIGRATION_LOCK "8101240731552867698"
+
+/* FNV-1a, 64 bits: tells a changed file from an unchanged one, no more. */
+static uint64_t checksum(const char *text)
+{
+    uint64_t h = 14695981039346656037u;
+    for (; *text != '\0'; text++)
+        h = (h ^ (unsigned char)*text) * 1099511628211u;
+    return h;
+}
+
+static void choose_quote(const char *text, char *tag, size_t size)
+{
+    for (unsigned i = 0;; i++) {
+        snprintf(tag, size, "$migration%u$", i);
+        if (strstr(text, tag) == NULL)
+            return;
+    }
+}
+
+static void put_one(const struct migration *m, struct buf *out)
+{
+    char tag[32];
+    choose_quote(m->sql, tag, sizeof tag);
+    buf_printf(out,
+               "DO $pgveneer_migration$\n"
+               "DECLARE recorded text;\n"
+               "BEGIN\n"
+               "  PERFORM pg_catalog.set_config('lock_timeout', '5s', true);\n"
+               "  PERFORM pg_catalog.pg_advisory_xact_lock(" MIGRATION_LOCK ");\n"
+               "  SELECT checksum INTO recorded FROM pgveneer.migration\n"
+               "   WHERE feature = '%s' AND name = '%s';\n"
+               "  IF recorded IS NULL THEN\n"
+               "    EXECUTE %s%s%s;\n"
+               "    INSERT INTO pgveneer.migration (feature, name, checksum)\n"
+               "    VALUES ('%s', '%s', '%016" PRIx64 "');\n"
+               "  ELSIF recorded <> '%016" PRIx64 "' THEN\n"
+               "    RAISE EXCEPTION 'migration %s/%s of the support schema was changed after it was "
+               "installed' USING ERRCODE = '55000',\n"
+               "      HINT = 'Run the version of pgveneer that installed it, or pgveneer uninstall "
+               "first.';\n"
+               "  END IF;\n"
+               "END $pgveneer_migration$;\n",
+               m->feature, m->name, tag, m->sql, tag, m->feature, m->name, checksum(m->sql),
+               checksum(m->sql), m->feature, m->name);
+}
+
+bool migration_script(const struct migration_list *lists, size_t count, struct buf *out)
+{
+    buf_append_cstr(
+        out, "DO $pgveneer_migration$\n"
+             "BEGIN\n"
+             "  PERFORM pg_catalog.set_config('lock_timeout', '5s', true);\n"
+             "  PERFORM pg_catalog.pg_advisory_xact_lock(" MIGRATION_LOCK ");\n"
+             "  IF pg_catalog.to_regclass('pgveneer.migration') IS NULL THEN\n"
+             "    CREATE SCHEMA IF NOT EXISTS pgveneer;\n"
+             "    CREATE TABLE pgveneer.migration (\n"
+             "      feature text NOT NULL, name text NOT NULL, checksum text NOT NULL,\n"
+             "      installed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),\n"
+             "      PRIMARY KEY (feature, name));\n"
+             "    GRANT USAGE ON SCHEMA pgveneer TO PUBLIC;\n"
+             "    GRANT SELECT ON pgveneer.migration TO PUBLIC;\n"
+             "  END IF;\n"
+             "END $pgveneer_migration$;\n");
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < lists[i].count; j++)
+            put_one(&lists[i].items[j], out);
+    return !out->failed;
+}
+
+bool migration_uninstall_script(struct buf *out)
+{
+    return buf_append_cstr(out, "DROP SCHEMA IF EXISTS hologres, hudi, pgveneer CASCADE;\n");
+}

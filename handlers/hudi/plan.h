@@ -1,0 +1,94 @@
+/* What a run must read to bring a target from one commit of a Hudi table to a later one.
+ *
+ * Works on file listings, properties and commit metadata only; opens no data file. Everything is
+ * borrowed from the arena that was passed in. spec: Apache Hudi timeline and file layout, table
+ * versions 0 to 9; copy-on-write tables (others: 0A000). */
+#ifndef HUDI_PLAN_H
+#define HUDI_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "objstore/objstore.h"
+
+struct hudi_names {
+    const char **items;
+    size_t count;
+};
+
+/* hoodie.properties, understood. */
+struct hudi_table {
+    struct objstore *store;          /* borrows; paths below are relative to it */
+    const char *name;
+    int version;                     /* 0 to 9 */
+    int layout;                      /* timeline layout 1 or 2 (version 0 counts as 1) */
+    bool merge_on_read;
+    struct hudi_names record_key;    /* as in the properties; empty when they name none */
+    struct hudi_names ordering;      /* precombine or ordering fields */
+    struct hudi_names partition;     /* without ":SIMPLE" and the like */
+    bool hive_style;
+    bool url_encoded;
+    bool drops_partition_columns;    /* partition columns stand in the path alone */
+    bool has_meta_fields;
+    bool timeline_is_utc;            /* hoodie.table.timeline.timezone */
+    const char *payload_class;       /* Java class, or merge mode's name; NULL: none named */
+};
+
+/* Opens a table: reads .hoodie/hoodie.properties and refuses what cannot be read exactly.
+ * Errors   42P01 no Hudi table there (detail names the folder), 0A000 what was found (version,
+ *          base file format, bootstrap, merger), XX001 damaged properties, 58030 store (transient) */
+MUST_USE bool hudi_table_open(struct arena *a, struct objstore *store, struct hudi_table *out,
+                              struct err *err);
+
+struct hudi_slice {              /* one base file of a file group */
+    const char *path;            /* relative to the table */
+    const char *partition_path;
+    const char *file_id;
+    const char *instant;         /* requested time of the commit that wrote it */
+};
+
+struct hudi_slices {
+    struct hudi_slice *items;
+    size_t count;
+};
+
+enum hudi_plan_kind {
+    HUDI_PLAN_NOTHING,   /* no completed commit behind `after` */
+    HUDI_PLAN_FULL,      /* first run: all rows of the snapshot */
+    HUDI_PLAN_CHANGES,   /* rows of `read`, and keys that vanished from `before` */
+    HUDI_PLAN_RECONCILE  /* the way from `after` is lost (archived, cleaned, rolled back): all rows of
+                            the snapshot, and target keys that it does not have; `reason` says why */
+};
+
+struct hudi_plan {
+    enum hudi_plan_kind kind;
+    const char *to;              /* requested time of the commit that is reached; NULL: NOTHING */
+    const char *to_completed;    /* completion time (layout 2), else NULL */
+    int64_t flushed_ms;          /* completion of `to`, Unix time in milliseconds, UTC */
+    size_t commits;              /* completed commits in (after, to] */
+    const char *reason;          /* RECONCILE, else NULL */
+    bool after_is_ahead;         /* `after` is later than the newest commit: a WARNING */
+    struct hudi_slices read;     /* new slices of touched groups; FULL, RECONCILE: all of the snapshot */
+    struct hudi_names commit_times; /* CHANGES: only rows with such a _hoodie_commit_time are
+                                    upserts; empty: every row (meta fields off) */
+    struct hudi_slices before;   /* slices at `after` of the groups from which keys may have vanished */
+    struct hudi_slices rest;     /* CHANGES: slices of the snapshot that are not in `read` */
+};
+
+/* after            position reached, requested time of 14 or 17 digits; NULL or "": from the beginning
+ * after_completed  its completion time where known (layout 2), else NULL
+ * max_commits      reach at most so many commits per run; -1 or 0: no limit
+ * Errors           XX001 timeline or commit metadata damaged, 58030 store (transient), 0A000 */
+MUST_USE bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const char *after,
+                             const char *after_completed, int64_t max_commits,
+                             struct hudi_plan *out, struct err *err);
+
+/* All completed instants that change data, oldest first: what `max_commits` = 1 walks through. */
+MUST_USE bool hudi_instants_list(struct arena *a, const struct hudi_table *t,
+                                 struct hudi_names *out, struct err *err);
+
+#endif

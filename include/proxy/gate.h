@@ -1,0 +1,74 @@
+/* Is a statement ours? And if so, what goes to the server in its place?
+ *
+ * gate_may_hold answers "certainly not" in nanoseconds (prefilter over the handlers' anchors);
+ * gate_inspect is exact. In doubt both say "not ours": the server refuses vendor statements with
+ * 42601, so a miss does no harm. */
+#ifndef PROXY_GATE_H
+#define PROXY_GATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "proxy/handler.h"
+
+struct gate; /* compiled list of handlers; read-only and shared by all threads */
+
+/* At most GATE_MAX_OBJECTS objects in all handlers together: their numbers are bits. */
+#define GATE_MAX_OBJECTS 64
+
+MUST_USE bool gate_new(const struct handler *const *handlers, size_t count, struct gate **out,
+                       struct err *err);
+void gate_free(struct gate *g);
+size_t gate_object_count(const struct gate *g);
+const struct handler_object *gate_object(const struct gate *g, size_t number);
+
+/* What of the session's state decides how a text is read. */
+struct gate_session {
+    bool standard_conforming_strings; /* as last reported by the server */
+    const char *client_encoding;      /* the server's name: "UTF8", "SJIS"; NULL: UTF8 */
+    uint64_t shadowed;                /* bit n: the user's own object wins over object n */
+};
+
+MUST_USE bool gate_may_hold(const struct gate *g, struct slice text);
+
+enum gate_verdict { GATE_PASS, GATE_REWRITE, GATE_REFUSE };
+
+/* One replaced piece. Texts are spliced, never deparsed. */
+struct gate_edit {
+    size_t start;     /* byte offset in the client's text */
+    size_t length;    /* bytes replaced */
+    struct slice with;
+};
+
+struct gate_result {
+    enum gate_verdict verdict;
+    struct gate_edit *edits; /* by start; not overlapping */
+    size_t edit_count;
+    struct slice text;       /* GATE_REWRITE: what the server gets; no NUL behind */
+    /* Tags of the CALL statements of the text, in order, one for each CommandComplete "CALL" that
+     * the server will send: NULL where the CALL is the client's own. */
+    const char **call_tags;
+    size_t call_tag_count;
+    uint64_t objects;           /* bit n: object n was found; look them up for shadowing */
+    const char *ask;            /* as in struct handler_answer; several are joined by AND */
+    const char *secrets;        /* JSON object, or NULL */
+    bool wakes_workers;
+    bool needs_support_schema;  /* always so for REWRITE */
+};
+
+/* Reads a Query or Parse text. `a` owns the result's texts (statement arena).
+ * Errors (GATE_REFUSE, *err set, position in characters of the client's text): the handler's.
+ * Returns false only for lack of memory; then forward the text. */
+MUST_USE bool gate_inspect(const struct gate *g, const struct gate_session *s, struct slice text,
+                           struct arena *a, struct gate_result *out, struct err *err);
+
+/* Maps an error position (field P: characters, 1-based) of the spliced text to the client's text.
+ * Inside a replaced piece: the start of what it replaced. multibyte: encoding's name as above. */
+uint32_t gate_map_position(struct slice client_text, const struct gate_edit *edits,
+                           size_t edit_count, const char *client_encoding, uint32_t position);
+
+#endif

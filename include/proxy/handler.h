@@ -1,0 +1,75 @@
+/* What a feature tells the proxy about its statements. proxy/ declares it and never names a
+ * feature; main.c puts the list of handlers together.
+ *
+ * DESIGN.md section 2 knows three ways to carry a vendor statement out. This header declares the
+ * first two:
+ *   REWRITE  a vendor function or view is a real object of the support schema; the gate splices its
+ *            schema-qualified name in place of the vendor's name, and the server does the rest.
+ *   ANSWER   a statement without SQL form becomes a CALL of a support procedure on the client's own
+ *            connection; only the command tag of its answer is ours. */
+#ifndef PROXY_HANDLER_H
+#define PROXY_HANDLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+struct token; /* proxy/lexer.h */
+
+enum handler_object_kind {
+    HANDLER_FUNCTION, /* ours only as a call `name(` */
+    HANDLER_RELATION  /* ours only as a FROM or JOIN item (also TABLE name, EXPLAIN, COPY (…)) */
+};
+
+/* REWRITE. A name, bare or behind pg_catalog, becomes <schema>.<name>: same name, so that result
+ * columns keep the vendor's. */
+struct handler_object {
+    const char *name;   /* the vendor's, lower case */
+    const char *schema; /* of the support schema: "pgveneer", "hudi" */
+    enum handler_object_kind kind;
+    bool wakes_workers; /* may create or change work: workers are notified after the commit */
+};
+
+/* ANSWER. What a parsed statement becomes. All texts are borrowed from the statement arena. */
+struct handler_answer {
+    const char *call;    /* "CALL pgveneer.create_server(…)": values quoted, no parameters */
+    const char *tag;     /* command tag that the client sees: "CREATE SERVER" */
+    const char *ask;     /* NULL, or "SELECT <boolean>": asked of the server before; unless true the
+                            client's own text is forwarded unchanged */
+    const char *secrets; /* NULL, or a JSON object that must not stand in any statement text; it is
+                            handed over as a bound parameter, and `call` finds it in the session
+                            setting pgveneer.secrets, which it empties */
+    bool wakes_workers;
+};
+
+enum handler_claim {
+    HANDLER_PASS,   /* not ours: the server gets the text as it is */
+    HANDLER_ANSWER, /* ours, *answer is filled */
+    HANDLER_REFUSE  /* ours and wrong: *err says why; err->position is a byte offset + 1 into the
+                       statement, or 0. The text, which may hold secrets, is not sent to the server */
+};
+
+struct handler_statement {
+    /* Leading words, lower case, single spaces: "create server". The gate calls `claim` for a
+     * top-level statement that starts so. */
+    const char *lead;
+    /* tokens  of this one statement, without a final semicolon; offsets count from text.data */
+    enum handler_claim (*claim)(struct arena *a, struct slice text, const struct token *tokens,
+                                size_t count, struct handler_answer *answer, struct err *err);
+};
+
+struct handler {
+    const char *name;                           /* "hudi" */
+    const struct handler_object *objects;       /* static */
+    size_t object_count;
+    const struct handler_statement *statements; /* static */
+    size_t statement_count;
+    const char *const *anchors; /* words for the prefilter: each vendor text holds one of them, in
+                                   any case; 3 letters or more */
+    size_t anchor_count;
+};
+
+#endif

@@ -1,0 +1,73 @@
+/* What the task engine gives a job, and what a task kind gives the engine.
+ *
+ * A job is a process of its own: `pgveneer job …`, started by the scheduler for one run of one
+ * task. It holds the task's lease on a connection that never runs user text (heartbeat 5 s, lease
+ * 15 s, session advisory lock) and does its work on a second one, `db`. Every transaction with an
+ * effect starts with job_begin and ends with job_commit: job_begin checks the fencing number under
+ * a row lock, so a job that lost its lease commits nothing. */
+#ifndef TASK_JOB_H
+#define TASK_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "pgclient/pgclient.h"
+
+struct job_settings {              /* from the configuration; borrowed, constant */
+    const char *service;           /* libpq string of the service login */
+    const char *hudi_local_roots;  /* comma-separated absolute folders; empty: none */
+    int64_t hudi_sync_max_commits; /* -1 and 0: no limit */
+    const char *duckdb_library;    /* path of libduckdb.so */
+};
+
+struct job {
+    const char *task_id;
+    const char *category;
+    const char *dbname;
+    const char *owner;             /* role name: who submitted the task */
+    const struct json_val *params; /* pgveneer.task.params */
+    int64_t fencing;
+    struct pgclient *db;           /* the work connection */
+    const struct job_settings *settings;
+    struct job_lease *lease;       /* the engine's */
+};
+
+enum job_outcome {
+    JOB_DONE,         /* *result is filled */
+    JOB_FAILED,       /* *err: counts as a failure; transient ones are retried inside the run */
+    JOB_MISCONFIGURED /* *err: only a person can mend it; the task is suspended at once */
+};
+
+struct job_result {
+    bool changed;      /* something was committed: the run gets a history row (see job_commit) */
+    char log[1024];    /* last_log after success; empty as a rule */
+};
+
+/* BEGIN (READ COMMITTED) and the fencing check. Errors: 55000 lease lost. */
+MUST_USE bool job_begin(struct job *j, struct err *err);
+/* Writes the run's row of pgveneer.task_history in the same transaction, then commits.
+ * rows    what latest_sync_count shows
+ * detail  a JSON object for the kind's history view */
+MUST_USE bool job_commit(struct job *j, int64_t rows, const char *detail, struct err *err);
+/* Commits without a history row (progress of a step). */
+MUST_USE bool job_commit_step(struct job *j, struct err *err);
+/* Rolls back; harmless outside a transaction. */
+void job_rollback(struct job *j);
+/* True once the task was paused or removed, the lease was lost, or the process was told to stop.
+ * Ask between batches; statements on `db` are cancelled by the engine at the same time. */
+bool job_must_stop(const struct job *j);
+/* Test hook: names the phase a run is in ("read", "stage", "apply", "commit"); written to the log
+ * at debug level and to the job's title, so that kill tests can aim. */
+void job_phase(struct job *j, const char *phase);
+
+struct task_kind {
+    const char *category; /* "SQLonHudi" */
+    enum job_outcome (*run)(struct job *j, struct job_result *result, struct err *err);
+    /* Fills `detail` of the history row of a failed run; may be NULL. */
+    void (*describe_failure)(struct job *j, char *detail, size_t size);
+};
+
+#endif
