@@ -1,0 +1,174 @@
+/* The table of settings, and the manual page that is made of it.
+ *
+ * A new setting is a field in struct config and a row here; reading, checking, --set and
+ * docs/settings.md follow from the row. A test compares docs/settings.md with what this file
+ * prints. Names and units follow PgBouncer where it has the setting.
+ *
+ * Rows with `missing` are settings of the design whose feature this release does not have: they are
+ * known, so that the error says what is the matter, and are refused, so that nobody believes that
+ * they have an effect. */
+#include "config.h"
+
+#include <string.h>
+
+#define TEXT(name, fallback) #name, CONFIG_TEXT, fallback, offsetof(struct config, name)
+#define INT(name, fallback, lo, hi, u)                                                            \
+    #name, CONFIG_INT, fallback, offsetof(struct config, name), .min = lo, .max = hi, .unit = u
+#define BOOL(name, fallback) #name, CONFIG_BOOL, fallback, offsetof(struct config, name)
+#define CHOICE(name, fallback, list)                                                              \
+    #name, CONFIG_CHOICE, fallback, offsetof(struct config, name), .choices = list
+
+#define SSLMODES "disable,allow,prefer,require,verify-ca,verify-full"
+#define G_CLIENTS "Clients"
+#define G_SERVER "The server behind"
+#define G_TASKS "Tasks"
+#define G_HUDI "SQL on Hudi"
+#define G_PROCESS "Process and log"
+#define G_LATER "Known, but of no use yet"
+
+const struct config_setting config_settings[] = {
+    {TEXT(listen_addr, "127.0.0.1"), .group = G_CLIENTS,
+     .doc = "Addresses to listen on, separated by commas; `*` (in quotes) for all. Empty: none."},
+    {INT(listen_port, "6432", 1, 65535, ""), .group = G_CLIENTS,
+     .doc = "TCP port, and the number in the name of the unix socket."},
+    {TEXT(unix_socket_dir, ""), .group = G_CLIENTS,
+     .doc = "Folder of the unix socket `.s.PGSQL.<listen_port>`. Empty: no socket."},
+    {INT(max_client_conn, "1000", 1, 1000000, ""), .group = G_CLIENTS,
+     .doc = "Clients at the same time; one more is refused with 53300. Each client has its own "
+            "server connection, so `max_connections` of the server limits too."},
+    {INT(client_login_timeout, "60", 0, 86400, "seconds"), .group = G_CLIENTS,
+     .doc = "A client that has not logged in after this time is cut off. 0: never."},
+    {INT(inspect_max, "16777216", 1024, 1073741824, "bytes"), .group = G_CLIENTS,
+     .doc = "Statements longer than this pass to the server without a look for vendor statements."},
+    {INT(threads, "0", 0, 256, ""), .group = G_CLIENTS,
+     .doc = "Event-loop threads of the proxy. 0: one for each core."},
+
+    {TEXT(backend, "host=127.0.0.1 port=5432"), .group = G_SERVER,
+     .doc = "The PostgreSQL server: `host=… port=…`, or the folder of its unix socket. Without user "
+            "and password: clients bring their own."},
+    {BOOL(allow_trust_backend, "off"), .group = G_SERVER,
+     .doc = "Let clients in when the server lets them in without any challenge (`trust`, `peer`). "
+            "Off: they are refused with 28000, since everybody who reaches pgveneer could be "
+            "everybody."},
+    {TEXT(service, ""), .group = G_SERVER, .secret = true,
+     .doc = "libpq string of the login that pgveneer itself uses for the support schema and for "
+            "tasks (`host=… user=… password=…`, no dbname). Empty: vendor statements fail with "
+            "55000. docs/operations.md lists the rights it needs."},
+    {TEXT(admin_role, "pg_database_owner"), .group = G_SERVER,
+     .doc = "Role whose members are administrators beside superusers and the database's owner: "
+            "they see and change the tasks of all."},
+
+    {TEXT(databases, ""), .group = G_TASKS,
+     .doc = "Databases whose tasks the worker runs, separated by commas. Empty: all that have the "
+            "support schema."},
+    {INT(task_slots, "4", 1, 256, ""), .group = G_TASKS,
+     .doc = "Jobs that one worker runs at the same time."},
+
+    {TEXT(hudi_local_roots, ""), .group = G_HUDI,
+     .doc = "Folders (absolute, separated by commas) below which the `foldername` of a foreign "
+            "table of a `type 'local'` server may lie. Empty: none may."},
+    {INT(hudi_sync_max_commits, "-1", -1, 1000000, "commits"), .group = G_HUDI,
+     .doc = "Commits that one run takes at most. -1 and 0: no limit."},
+    {TEXT(duckdb_library, ""), .group = G_HUDI,
+     .doc = "Path of `libduckdb.so`, which only jobs load. Empty: beside the binary, or in "
+            "`../lib/pgveneer` from there."},
+
+    {TEXT(user, "postgres"), .group = G_PROCESS,
+     .doc = "Started as root, pgveneer becomes this user before it reads anything from outside."},
+    {TEXT(pidfile, ""), .group = G_PROCESS, .doc = "File for the process id. Empty: none."},
+    {CHOICE(log_level, "info", "error,warning,info,debug"), .group = G_PROCESS,
+     .doc = "Log lines of this level and graver ones go to standard error."},
+    {CHOICE(log_format, "text", "text,json"), .group = G_PROCESS, .doc = "Form of a log line."},
+
+    {CHOICE(auth, "relay", "relay,terminate"), .group = G_LATER,
+     .missing = "auth = terminate",
+     .doc = "`relay`: client and server authenticate each other, pgveneer holds no secret."},
+    {CHOICE(client_tls_sslmode, "disable", SSLMODES), .group = G_LATER, .missing = "TLS",
+     .doc = "TLS towards clients."},
+    {TEXT(client_tls_key_file, ""), .group = G_LATER, .missing = "TLS",
+     .doc = "Private key for `client_tls_cert_file`."},
+    {TEXT(client_tls_cert_file, ""), .group = G_LATER, .missing = "TLS",
+     .doc = "Certificate shown to clients."},
+    {TEXT(client_tls_ca_file, ""), .group = G_LATER, .missing = "TLS",
+     .doc = "Authorities that clients' certificates are checked against."},
+    {CHOICE(server_tls_sslmode, "disable", SSLMODES), .group = G_LATER, .missing = "TLS",
+     .doc = "TLS towards the server."},
+    {TEXT(server_tls_ca_file, ""), .group = G_LATER, .missing = "TLS",
+     .doc = "Authorities that the server's certificate is checked against."},
+    {TEXT(server_tls_cert_file, ""), .group = G_LATER, .missing = "TLS",
+     .doc = "Certificate shown to the server."},
+    {TEXT(server_tls_key_file, ""), .group = G_LATER, .missing = "TLS",
+     .doc = "Private key for `server_tls_cert_file`."},
+    {TEXT(http_addr, "127.0.0.1"), .group = G_LATER, .missing = "the HTTP interface",
+     .doc = "Address of the HTTP interface."},
+    {INT(http_port, "0", 0, 65535, ""), .group = G_LATER, .missing = "the HTTP interface",
+     .doc = "Port of the HTTP interface. 0: off."},
+    {TEXT(admin_users, ""), .group = G_LATER, .missing = "the admin console",
+     .doc = "Users who may do everything in the admin console."},
+    {TEXT(stats_users, ""), .group = G_LATER, .missing = "the admin console",
+     .doc = "Users who may look in the admin console."},
+    {INT(parallel_cursor_endpoints, "4", 1, 1024, ""), .group = G_LATER,
+     .missing = "parallel retrieve cursors", .doc = "Endpoints of a parallel retrieve cursor."},
+    {TEXT(advertise_host, ""), .group = G_LATER, .missing = "parallel retrieve cursors",
+     .doc = "Host name of this proxy in the list of endpoints."},
+    {INT(advertise_port, "0", 0, 65535, ""), .group = G_LATER,
+     .missing = "parallel retrieve cursors", .doc = "Port of this proxy in the list of endpoints."},
+};
+const size_t config_setting_count = ARRAY_LEN(config_settings);
+
+static void print_range(FILE *out, const struct config_setting *s)
+{
+    switch (s->type) {
+    case CONFIG_TEXT: fprintf(out, "text"); break;
+    case CONFIG_BOOL: fprintf(out, "`on`, `off`"); break;
+    case CONFIG_INT: fprintf(out, "%lld to %lld", (long long)s->min, (long long)s->max); break;
+    case CONFIG_CHOICE:
+        for (const char *p = s->choices; *p != '\0';) {
+            size_t n = strcspn(p, ",");
+            fprintf(out, "%s`%.*s`", p == s->choices ? "" : ", ", (int)n, p);
+            p += n + (p[n] == ',');
+        }
+        break;
+    }
+    if (s->unit != NULL && s->unit[0] != '\0')
+        fprintf(out, " %s", s->unit);
+}
+
+static void print_row(FILE *out, const struct config_setting *s)
+{
+    fprintf(out, "| `%s` | ", s->name);
+    if (s->fallback[0] == '\0')
+        fprintf(out, "empty");
+    else
+        fprintf(out, "`%s`", s->fallback);
+    fprintf(out, " | ");
+    print_range(out, s);
+    fprintf(out, " | %s |\n", s->doc);
+}
+
+void config_print_docs(FILE *out)
+{
+    fputs("# Settings\n\n"
+          "<!-- Printed by `pgveneer --print-settings`; a test compares. Do not edit. -->\n\n"
+          "`pgveneer run -c FILE` reads a file in the style of postgresql.conf: one `key = value` a\n"
+          "line, `#` starts a comment, values with spaces or special characters stand in single\n"
+          "quotes, `${NAME}` outside single quotes is a variable of the environment. `--set\n"
+          "KEY=VALUE` on the command line (as often as needed, no quoting of its own) wins over\n"
+          "the file. `pgveneer check` tells everything that is wrong, with file and line. A change\n"
+          "takes effect at the next start.\n",
+          out);
+    const char *group = "";
+    for (size_t i = 0; i < config_setting_count; i++) {
+        const struct config_setting *s = &config_settings[i];
+        if (strcmp(group, s->group) != 0) {
+            group = s->group;
+            fprintf(out, "\n## %s\n\n", group);
+            if (s->missing != NULL)
+                fputs("These belong to features of later releases. Any value but the default is "
+                      "refused.\n\n",
+                      out);
+            fputs("| setting | default | values | meaning |\n|---|---|---|---|\n", out);
+        }
+        print_row(out, s);
+    }
+}
