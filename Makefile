@@ -1,0 +1,40 @@
+# The commands of the README and nothing else; each installs what it needs.
+#   make run      a private PostgreSQL, pgveneer in front of it on 127.0.0.1:6432, the database demo
+#   make build    build/pgveneer            make test     every test, through ctest
+#   make install  PREFIX=/usr/local         make bench    figures, not a test
+#   make format   clang-format              make fuzz     a minute for each fuzz target
+BUILD  ?= build
+PREFIX ?= /usr/local
+JOBS   ?= $(shell nproc)
+
+.PHONY: build run test bench format install fuzz clean
+
+build:
+	scripts/install_packages.sh build
+	scripts/build.sh release $(BUILD) $(JOBS)
+
+run: build
+	scripts/install_packages.sh run
+	scripts/run_demo.sh $(BUILD)
+
+test: build
+	scripts/install_packages.sh test
+	scripts/run_tests.sh $(BUILD) $(JOBS)
+
+bench: build
+	scripts/install_packages.sh bench
+	scripts/run_bench.sh $(BUILD)
+
+format:
+	scripts/install_packages.sh format
+	git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+install: build
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+fuzz:
+	scripts/install_packages.sh build test
+	scripts/run_fuzz.sh build-fuzz $(JOBS)
+
+clean:
+	rm -rf build build-*
