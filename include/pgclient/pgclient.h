@@ -16,12 +16,15 @@ struct pgclient; /* owns a connection */
 struct pgresult; /* owns rows */
 
 /* conninfo   libpq string, without dbname (the setting `service`)
- * dbname     database
+ * dbname     database; NULL: the one that conninfo names, else "postgres"
  * purpose    shown as application_name: "pgveneer job 64479410-…"
  * After login: search_path = '' (pg_catalog and pg_temp stay reachable), client_encoding UTF8,
  * DateStyle ISO, IntervalStyle postgres, extra_float_digits 3, standard_conforming_strings on,
  * idle_in_transaction_session_timeout 0, statement_timeout 0, bytea_output hex, TimeZone UTC.
- * Errors     08001, 28xxx, 3D000, 57P03 as the server or libpq reports them */
+ * A silent network is noticed after 10 s (connect_timeout, tcp_user_timeout and keepalives, unless
+ * conninfo says otherwise).
+ * Errors     08001 nobody answers, 28xxx, 3D000, 57P03 and others as the server tells them; F0000
+ *            conninfo is malformed (its text, which may hold a password, is not repeated) */
 MUST_USE bool pgclient_open(const char *conninfo, const char *dbname, const char *purpose,
                             struct pgclient **out, struct err *err);
 void pgclient_close(struct pgclient *c);
@@ -29,6 +32,15 @@ void pgclient_close(struct pgclient *c);
 /* Backend's process id, and a thread-safe cancel of what runs on it. */
 int pgclient_backend_pid(const struct pgclient *c);
 bool pgclient_cancel(struct pgclient *c, struct err *err);
+/* False once the connection was lost: every call then fails with 08006. */
+bool pgclient_is_alive(const struct pgclient *c);
+/* Inside a transaction block, in error or not. */
+bool pgclient_is_in_transaction(const struct pgclient *c);
+/* For poll(2) beside other descriptors; readable: call pgclient_wait_notify with 0. -1: lost. */
+int pgclient_socket(const struct pgclient *c);
+/* A statement that takes longer loses the connection (08006); 0, the default: no limit. For
+ * statements that are quick by nature, as a heartbeat. */
+void pgclient_set_timeout(struct pgclient *c, int timeout_ms);
 
 /* Runs statements without parameters (may be several); rows are dropped. */
 MUST_USE bool pgclient_run(struct pgclient *c, const char *sql, struct err *err);
@@ -58,8 +70,8 @@ void pgclient_copy_abort(struct pgclient *c, const char *reason);
 void pgclient_on_notice(struct pgclient *c,
                         void (*on_notice)(void *arg, const char *severity, const char *message),
                         void *arg);
-/* Waits up to timeout_ms for a NOTIFY on a channel that was LISTENed to. *got tells; false only for
- * a lost connection. */
+/* Waits up to timeout_ms for a NOTIFY on a channel that was LISTENed to, and takes all that came.
+ * *got tells; false only for a lost connection. */
 MUST_USE bool pgclient_wait_notify(struct pgclient *c, int timeout_ms, bool *got, struct err *err);
 
 /* "name" and 'text' quoted for SQL; NULL without memory. */
