@@ -85,11 +85,12 @@ void buf_commit(struct buf *b, size_t bytes)
 
 bool buf_append(struct buf *b, const void *data, size_t bytes)
 {
+    if (bytes == 0)
+        return !b->failed;
     char *at = buf_reserve(b, bytes);
     if (at == NULL)
         return false;
-    if (bytes > 0)
-        memcpy(at, data, bytes);
+    memcpy(at, data, bytes);
     b->end += bytes;
     return true;
 }
