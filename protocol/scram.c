@@ -1,0 +1,183 @@
+/* The client's role of SCRAM-SHA-256.
+ *
+ *     client first    n,,n=,r=<client nonce>
+ *     challenge       r=<client nonce><server nonce>,s=<salt>,i=<iterations>
+ *     client final    c=biws,r=<both nonces>,p=<ClientKey xor HMAC(StoredKey, auth message)>
+ *     server final    v=<HMAC(ServerKey, auth message)>   or e=<reason>
+ *
+ *     SaltedPassword = PBKDF2(password, salt, iterations)
+ *     ClientKey = HMAC(SaltedPassword, "Client Key")   StoredKey = SHA-256(ClientKey)
+ *     ServerKey = HMAC(SaltedPassword, "Server Key")
+ *     auth message = client first without "n,," , challenge , client final without the proof
+ *
+ * The server's role (scram_server.c) is the same from the other side. Keys are wiped as soon as the
+ * proof is made; the expected signature of the server stays until the end.
+ *
+ * SASLprep (RFC 4013): an ASCII password is its own preparation, or holds control characters that it
+ * prohibits; then, and for text that is not ASCII, the bytes are used as they are. libpq does the
+ * same except that it normalises other characters (NFKC), so a password whose normal form differs
+ * from its bytes (ligatures, decomposed accents) does not work here. */
+#include "protocol/scram.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scram_text.h"
+
+#define GS2_HEADER "n,,"       /* no channel binding, no other identity */
+#define GS2_HEADER_BASE64 "biws"
+
+enum scram_state { SCRAM_FRESH, SCRAM_WAITS_CHALLENGE, SCRAM_WAITS_FINAL, SCRAM_DONE };
+
+struct scram_client {
+    enum scram_state state;
+    struct buf password;     /* wiped with the client */
+    char nonce[SCRAM_NONCE_SIZE];
+    uint8_t server_signature[CRYPTO_SHA256_BYTES]; /* expected */
+};
+
+bool scram_client_new(struct slice password, const char *nonce, struct scram_client **out,
+                      struct err *err)
+{
+    *out = NULL;
+    struct scram_client *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return err_no_memory(err);
+    buf_init(&c->password, SCRAM_MAX_MESSAGE_BYTES);
+    if (!buf_append_slice(&c->password, password)) {
+        scram_client_free(c);
+        return err_set(err, SQLSTATE_INVALID_PASSWORD, "the password is too long");
+    }
+    if (!scram_text_make_nonce(c->nonce, nonce)) {
+        scram_client_free(c);
+        return scram_text_no_crypto(err);
+    }
+    *out = c;
+    return true;
+}
+
+void scram_client_free(struct scram_client *c)
+{
+    if (c == NULL)
+        return;
+    crypto_wipe_buf(&c->password);
+    buf_fini(&c->password);
+    crypto_wipe(c, sizeof *c);
+    free(c);
+}
+
+bool scram_client_write_first(struct scram_client *c, struct buf *out, struct err *err)
+{
+    if (!buf_printf(out, GS2_HEADER "n=,r=%s", c->nonce))
+        return err_no_memory(err);
+    c->state = SCRAM_WAITS_CHALLENGE;
+    return true;
+}
+
+struct challenge {
+    struct slice nonce; /* the client's and the server's part */
+    struct buf salt;
+    uint32_t iterations;
+};
+
+static bool read_challenge(const struct scram_client *c, struct slice text, struct challenge *ch,
+                           struct err *err)
+{
+    struct slice salt;
+    struct slice iterations;
+    size_t own = strlen(c->nonce);
+    if (text.len > SCRAM_MAX_MESSAGE_BYTES)
+        return scram_text_malformed(err, "The challenge is too long.");
+    if (!scram_text_take(&text, 'r', &ch->nonce) || !scram_text_is_nonce(ch->nonce))
+        return scram_text_malformed(err, "The challenge does not begin with a nonce.");
+    if (ch->nonce.len <= own || memcmp(ch->nonce.data, c->nonce, own) != 0)
+        return scram_text_malformed(err, "The server's nonce does not extend the client's.");
+    if (!scram_text_take(&text, 's', &salt) || salt.len == 0 ||
+        !crypto_base64_read(&ch->salt, salt))
+        return scram_text_malformed(err, "The challenge has no valid salt.");
+    if (!scram_text_take(&text, 'i', &iterations) ||
+        !scram_text_read_number(iterations, SCRAM_MAX_ITERATIONS, &ch->iterations))
+        return scram_text_malformed(err, "The iteration count is missing or out of range.");
+    return true;
+}
+
+/* From here on all is arithmetic: the proof, and the signature that the server will have to show. */
+static bool compute_proof(struct scram_client *c, const struct challenge *ch, struct slice auth,
+                          uint8_t proof[CRYPTO_SHA256_BYTES])
+{
+    uint8_t salted[CRYPTO_SHA256_BYTES];
+    uint8_t stored[CRYPTO_SHA256_BYTES];
+    uint8_t server_key[CRYPTO_SHA256_BYTES];
+    uint8_t signature[CRYPTO_SHA256_BYTES];
+    bool ok = crypto_pbkdf2_sha256(buf_slice(&c->password), buf_slice(&ch->salt), ch->iterations,
+                                   salted) &&
+              scram_key_sign(salted, slice_cstr("Client Key"), proof) &&
+              crypto_sha256(slice_of((const char *)proof, CRYPTO_SHA256_BYTES), stored) &&
+              scram_key_sign(stored, auth, signature) &&
+              scram_key_sign(salted, slice_cstr("Server Key"), server_key) &&
+              scram_key_sign(server_key, auth, c->server_signature);
+    if (ok)
+        scram_key_xor(proof, signature);
+    crypto_wipe(salted, sizeof salted);
+    crypto_wipe(stored, sizeof stored);
+    crypto_wipe(server_key, sizeof server_key);
+    return ok;
+}
+
+static bool write_final(struct scram_client *c, const struct challenge *ch, struct slice challenge,
+                        struct buf *out, struct err *err)
+{
+    uint8_t proof[CRYPTO_SHA256_BYTES];
+    struct buf auth;
+    buf_init(&auth, 4 * SCRAM_MAX_MESSAGE_BYTES);
+    buf_printf(&auth, "n=,r=%s,", c->nonce);
+    buf_append_slice(&auth, challenge);
+    buf_append_cstr(&auth, ",c=" GS2_HEADER_BASE64 ",r=");
+    buf_append_slice(&auth, ch->nonce);
+    bool ok = !auth.failed && compute_proof(c, ch, buf_slice(&auth), proof);
+    if (ok) {
+        buf_append_cstr(out, "c=" GS2_HEADER_BASE64 ",r=");
+        buf_append_slice(out, ch->nonce);
+        buf_append_cstr(out, ",p=");
+        crypto_base64_write(out, slice_of((const char *)proof, sizeof proof));
+    }
+    buf_fini(&auth);
+    crypto_wipe(proof, sizeof proof);
+    return (ok && !out->failed) || scram_text_no_crypto(err);
+}
+
+bool scram_client_step(struct scram_client *c, struct slice challenge, struct buf *out,
+                       struct err *err)
+{
+    struct challenge ch = {.iterations = 0};
+    if (c->state != SCRAM_WAITS_CHALLENGE)
+        return scram_text_malformed(err, "The server sent a challenge out of turn.");
+    buf_init(&ch.salt, SCRAM_MAX_MESSAGE_BYTES);
+    bool ok = read_challenge(c, challenge, &ch, err) && write_final(c, &ch, challenge, out, err);
+    buf_fini(&ch.salt);
+    if (ok)
+        c->state = SCRAM_WAITS_FINAL;
+    return ok;
+}
+
+bool scram_client_finish(struct scram_client *c, struct slice final, struct err *err)
+{
+    uint8_t signature[CRYPTO_SHA256_BYTES];
+    struct slice value;
+    struct slice rest = final;
+    if (c->state != SCRAM_WAITS_FINAL)
+        return scram_text_malformed(err, "The server sent its final message out of turn.");
+    if (final.len > SCRAM_MAX_MESSAGE_BYTES)
+        return scram_text_malformed(err, "The server's final message is too long.");
+    if (scram_text_take(&rest, 'e', &value))
+        return err_set(err, SQLSTATE_INVALID_AUTHORIZATION, "the server refused the login: %.*s",
+                       (int)value.len, value.data);
+    if (!scram_text_take(&rest, 'v', &value) || !scram_text_read_key(value, signature))
+        return scram_text_malformed(err, "The server's final message has no valid signature.");
+    if (!crypto_equals(signature, c->server_signature, sizeof signature))
+        return err_set(err, SQLSTATE_INVALID_AUTHORIZATION,
+                       "the server does not know the password: its SCRAM signature is wrong");
+    c->state = SCRAM_DONE;
+    return true;
+}
