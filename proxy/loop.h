@@ -19,6 +19,8 @@ struct event_base;
 
 /* Bytes that one read takes from a socket at most. */
 #define LOOP_READ_BYTES ((size_t)64 * 1024)
+/* Writable bytes in front of what on_read gets: room to put back a piece of a message in front. */
+#define LOOP_READ_HEADROOM ((size_t)16)
 
 /* name  for the log; copied. The loop does not run yet: conns and timers may be made by the thread
  *       that made the loop, until loop_start. */
