@@ -3,8 +3,13 @@
  * A job is a process of its own: `pgveneer job …`, started by the scheduler for one run of one
  * task. It holds the task's lease on a connection that never runs user text (heartbeat 5 s, lease
  * 15 s, session advisory lock) and does its work on a second one, `db`. Every transaction with an
- * effect starts with job_begin and ends with job_commit: job_begin checks the fencing number under
- * a row lock, so a job that lost its lease commits nothing. */
+ * effect starts with job_begin and ends with job_commit or job_commit_step. These check the fencing
+ * number under a row lock and commit in the same message to the server, so a job that lost its lease
+ * commits nothing; job_begin looks too, without lock, so that such a job does no work either. (A
+ * lock held from the beginning would keep pg_task_pause and the heartbeat waiting.)
+ *
+ * After a transient error the engine calls run again, in the same process, on a connection that may
+ * be new: `db` may change between calls of run, never within one. */
 #ifndef TASK_JOB_H
 #define TASK_JOB_H
 
@@ -41,16 +46,26 @@ enum job_outcome {
     JOB_MISCONFIGURED /* *err: only a person can mend it; the task is suspended at once */
 };
 
+/* How long a lease lives without a heartbeat, and how often the heart beats. */
+#define JOB_LEASE_S 15
+#define JOB_HEARTBEAT_S 5
+/* The failure in a row that suspends a task, and the crash in a row that counts as a failure. */
+#define JOB_MAX_FAILURES 10
+#define JOB_MAX_CRASHES 3
+
 struct job_result {
     bool changed;      /* something was committed: the run gets a history row (see job_commit) */
     char log[1024];    /* last_log after success; empty as a rule */
 };
 
-/* BEGIN (READ COMMITTED) and the fencing check. Errors: 55000 lease lost. */
+/* BEGIN (READ COMMITTED) and a look at the lease. Errors: 55000 lease lost, 57014 told to stop. */
 MUST_USE bool job_begin(struct job *j, struct err *err);
-/* Writes the run's row of pgveneer.task_history in the same transaction, then commits.
+/* Writes the run's row of pgveneer.task_history in the same transaction, then commits if the lease is
+ * still ours; otherwise rolls back. Role and search_path are reset before, deferred constraints
+ * checked.
  * rows    what latest_sync_count shows
- * detail  a JSON object for the kind's history view */
+ * detail  a JSON object for the kind's history view
+ * Errors  55000 lease lost, and whatever a deferred constraint says */
 MUST_USE bool job_commit(struct job *j, int64_t rows, const char *detail, struct err *err);
 /* Commits without a history row (progress of a step). */
 MUST_USE bool job_commit_step(struct job *j, struct err *err);
@@ -60,7 +75,8 @@ void job_rollback(struct job *j);
  * Ask between batches; statements on `db` are cancelled by the engine at the same time. */
 bool job_must_stop(const struct job *j);
 /* Test hook: names the phase a run is in ("read", "stage", "apply", "commit"); written to the log
- * at debug level and to the job's title, so that kill tests can aim. */
+ * at debug level and to the name of the process (/proc/PID/comm: "pgv:read"), so that kill tests can
+ * aim. Cut at 11 bytes. */
 void job_phase(struct job *j, const char *phase);
 
 struct task_kind {

@@ -20,6 +20,8 @@ CREATE TABLE pgveneer.task (
     fencing         bigint NOT NULL DEFAULT 0,  -- grows with every owner of the lease
     worker          text,                       -- host and pid of the worker
     lease_until     timestamptz,                -- NULL: nobody runs it
+    crash_times     integer NOT NULL DEFAULT 0, -- job processes that ended without recording it
+    last_crash      text NOT NULL DEFAULT '',   -- how the last of them ended
     lease_pid       integer,                    -- server processes of the job, ended at a takeover
     lease_start     timestamptz,                -- their backend_start
     work_pid        integer,
