@@ -326,26 +326,84 @@ void config_fini(struct config *c)
     arena_fini(&c->arena);
 }
 
-/* Does a libpq string hold this keyword? Quoted values are stepped over. */
-static bool has_keyword(const char *conninfo, const char *keyword)
+/* The next keyword of a libpq string and its value, quotes and escapes taken out. False at the end,
+ * or where no keyword is. */
+static bool next_keyword(const char **at, struct slice *keyword, char *value, size_t size)
 {
-    const char *p = conninfo;
-    while (*p != '\0') {
-        p += strspn(p, " \t\n\r");
-        size_t n = strcspn(p, " \t\n\r=");
-        if (slice_equals_cstr(slice_of(p, n), keyword))
-            return true;
-        p += n;
-        p += strspn(p, " \t\n\r=");
-        if (*p != '\'') {
-            p += strcspn(p, " \t\n\r");
-            continue;
-        }
-        for (p++; *p != '\0' && *p != '\''; p++)
-            if (*p == '\\' && p[1] != '\0')
-                p++;
-        p += *p == '\'';
+    const char *p = *at + strspn(*at, " \t\n\r");
+    size_t n = strcspn(p, " \t\n\r=");
+    *keyword = slice_of(p, n);
+    p += n;
+    p += strspn(p, " \t\n\r");
+    if (n == 0 || *p != '=')
+        return false;
+    p++;
+    p += strspn(p, " \t\n\r");
+    bool quoted = *p == '\'';
+    p += quoted;
+    size_t len = 0;
+    for (; *p != '\0' && (quoted ? *p != '\'' : strchr(" \t\n\r", *p) == NULL); p++) {
+        if (*p == '\\' && p[1] != '\0')
+            p++;
+        if (len + 1 < size)
+            value[len++] = *p;
     }
+    value[len] = '\0';
+    *at = p + (quoted && *p == '\'');
+    return true;
+}
+
+static bool set_host(struct config_backend *out, const char *host, struct err *err)
+{
+    if ((size_t)snprintf(out->host, sizeof out->host, "%s", host) < sizeof out->host)
+        return true;
+    return err_set(err, SQLSTATE_CONFIG_FILE_ERROR, "the host in \"backend\" is too long");
+}
+
+static bool set_port(struct config_backend *out, const char *text, struct err *err)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (end == text || *end != '\0' || n == 0 || n > 65535)
+        return err_set(err, SQLSTATE_CONFIG_FILE_ERROR, "\"%s\" in \"backend\" is no port", text);
+    out->port = (uint16_t)n;
+    return true;
+}
+
+bool config_read_backend(const char *backend, struct config_backend *out, struct err *err)
+{
+    *out = (struct config_backend){.host = "127.0.0.1", .port = 5432};
+    if (backend[0] == '/' && strchr(backend, '=') == NULL)
+        return set_host(out, backend, err);
+    const char *at = backend;
+    struct slice keyword;
+    char value[CONFIG_HOST_BYTES + 1];
+    while (next_keyword(&at, &keyword, value, sizeof value)) {
+        bool ok = false;
+        if (slice_equals_cstr(keyword, "host"))
+            ok = set_host(out, value, err);
+        else if (slice_equals_cstr(keyword, "port"))
+            ok = set_port(out, value, err);
+        else
+            err_set(err, SQLSTATE_CONFIG_FILE_ERROR,
+                    "\"backend\" holds host and port only, not \"%.*s\"", (int)keyword.len,
+                    keyword.data);
+        if (!ok)
+            return false;
+    }
+    if (keyword.len > 0 || backend[strspn(backend, " \t")] == '\0')
+        return err_set(err, SQLSTATE_CONFIG_FILE_ERROR,
+                       "\"backend\" is host=… port=… or the folder of a unix socket");
+    return true;
+}
+
+static bool has_keyword(const char *conninfo, const char *wanted)
+{
+    struct slice keyword;
+    char value[2];
+    while (next_keyword(&conninfo, &keyword, value, sizeof value))
+        if (slice_equals_cstr(keyword, wanted))
+            return true;
     return false;
 }
 
@@ -362,23 +420,30 @@ static void check_roots(const char *roots, struct config_errors *errors)
     }
 }
 
+/* The processes work in "/". */
+static void check_absolute(const char *name, const char *path, struct config_errors *errors)
+{
+    if (path[0] != '\0' && path[0] != '/')
+        err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR,
+                "\"%s\" needs an absolute path, not \"%s\"", name, path);
+}
+
 void config_check(const struct config *c, struct config_errors *errors)
 {
     if (c->listen_addr[0] == '\0' && c->unix_socket_dir[0] == '\0')
         err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR,
                 "\"listen_addr\" and \"unix_socket_dir\" are both empty");
-    if (c->backend[0] == '\0')
-        err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR, "\"backend\" is empty");
-    bool is_folder = c->backend[0] == '/' && strchr(c->backend, '=') == NULL;
-    static const char *const clients_own[] = {"user", "password", "dbname"};
-    for (size_t i = 0; !is_folder && i < ARRAY_LEN(clients_own); i++)
-        if (has_keyword(c->backend, clients_own[i]))
-            err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR,
-                    "\"backend\" must not name a %s: clients bring their own", clients_own[i]);
+    struct config_backend backend;
+    struct err err;
+    if (!config_read_backend(c->backend, &backend, &err))
+        *next_error(errors) = err;
     if (has_keyword(c->service, "dbname"))
         err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR,
                 "\"service\" must not name a dbname");
     check_roots(c->hudi_local_roots, errors);
+    check_absolute("unix_socket_dir", c->unix_socket_dir, errors);
+    check_absolute("duckdb_library", c->duckdb_library, errors);
+    check_absolute("pidfile", c->pidfile, errors);
 }
 
 /* libconfuse reads a single-quoted text with \\ and \' as escapes. */

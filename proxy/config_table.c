@@ -29,8 +29,8 @@
 const struct config_setting config_settings[] = {
     {TEXT(listen_addr, "127.0.0.1"), .group = G_CLIENTS,
      .doc = "Addresses to listen on, separated by commas; `*` (in quotes) for all. Empty: none."},
-    {INT(listen_port, "6432", 1, 65535, ""), .group = G_CLIENTS,
-     .doc = "TCP port, and the number in the name of the unix socket."},
+    {INT(listen_port, "6432", 0, 65535, ""), .group = G_CLIENTS,
+     .doc = "TCP port, and the number in the name of the unix socket. 0: a free one, told in the log."},
     {TEXT(unix_socket_dir, ""), .group = G_CLIENTS,
      .doc = "Folder of the unix socket `.s.PGSQL.<listen_port>`. Empty: no socket."},
     {INT(max_client_conn, "1000", 1, 1000000, ""), .group = G_CLIENTS,

@@ -76,7 +76,7 @@ static void test_all_errors(void **state)
 {
     struct fixture *f = *state;
     read_text(f, "listen_prot = 6432\n"
-                 "listen_port = 0\n"
+                 "listen_port = 65536\n"
                  "listen_port = many\n"
                  "log_level = loud\n"
                  "allow_trust_backend = perhaps\n"
@@ -89,7 +89,7 @@ static void test_all_errors(void **state)
     assert_string_equal(f->errors.items[0].message, "x.conf:1: unknown setting \"listen_prot\"");
     assert_string_equal(f->errors.items[0].hint, "The nearest name is \"listen_port\".");
     assert_string_equal(f->errors.items[1].message,
-                        "x.conf:2: 0 is outside the range of \"listen_port\" (1 to 65535)");
+                        "x.conf:2: 65536 is outside the range of \"listen_port\" (0 to 65535)");
     assert_string_equal(f->errors.items[2].message,
                         "x.conf:3: \"listen_port\" needs a whole number, not \"many\"");
     assert_string_equal(
@@ -145,7 +145,37 @@ static void test_check(void **state)
                  "hudi_local_roots = '/a,b'\n");
     assert_int_equal(f->errors.count, 0);
     config_check(&f->config, &f->errors);
-    assert_int_equal(f->errors.count, 5); /* user, password, dbname of service, nowhere, "b" */
+    assert_int_equal(f->errors.count, 4); /* nowhere, user in backend, dbname in service, "b" */
+}
+
+static void test_backend(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *host;
+        unsigned port; /* 0: refused */
+    } cases[] = {
+        {"host=db.example port=5433", "db.example", 5433},
+        {"port = '5433' host = 'a b'", "a b", 5433},
+        {"/run/postgresql", "/run/postgresql", 5432},
+        {"host=/tmp", "/tmp", 5432},
+        {"host=a user=b", "", 0},
+        {"host=a password=b", "", 0},
+        {"port=0", "", 0},
+        {"port=65536", "", 0},
+        {"db.example", "", 0},
+        {"", "", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config_backend b;
+        struct err err;
+        bool ok = config_read_backend(cases[i].text, &b, &err);
+        assert_int_equal(ok, cases[i].port != 0);
+        if (ok)
+            assert_string_equal(b.host, cases[i].host);
+        if (ok)
+            assert_int_equal(b.port, cases[i].port);
+    }
 }
 
 static void test_too_many_errors(void **state)
@@ -195,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_features, setup, teardown),
         cmocka_unit_test_setup_teardown(test_assignments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_check, setup, teardown),
+        cmocka_unit_test(test_backend),
         cmocka_unit_test_setup_teardown(test_too_many_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
