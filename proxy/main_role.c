@@ -1,0 +1,179 @@
+/* What this process is to be: proxy, worker or job. Turns the configuration into the plain structs
+ * that the layers below want, and lists the features: the only place that names them all.
+ *
+ * A job is a process of its own (a damaged file must only kill itself), so it is executed anew, as
+ * /proc/self/exe. The worker hands it the configuration through memory: the service login's password
+ * stands on no command line and in no file. */
+#include "main.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "hudi/handler.h"
+#include "hudi/job.h"
+#include "proxy/server.h"
+#include "task/handler.h"
+#include "task/job_main.h"
+#include "task/worker.h"
+
+#define MAX_LISTEN_ADDRS 32
+
+static const struct handler *const handlers[] = {&task_handler, &hudi_handler};
+static const struct task_kind *const task_kinds[] = {&hudi_task_kind};
+extern const struct migration_list task_migrations, hudi_migrations; /* made by the build */
+
+struct main_migrations main_find_migrations(void)
+{
+    return (struct main_migrations){.lists = {task_migrations, hudi_migrations}};
+}
+
+/* ---- proxy -------------------------------------------------------------- */
+
+static size_t split_list(struct arena *a, const char *text, const char **out, size_t max)
+{
+    size_t count = 0;
+    for (const char *p = text; *p != '\0' && count < max;) {
+        size_t n = strcspn(p, ",");
+        struct slice one = slice_trim(slice_of(p, n));
+        if (one.len > 0 && (out[count] = arena_copy(a, one)) != NULL)
+            count++;
+        p += n + (p[n] == ',');
+    }
+    return count;
+}
+
+static const char *or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
+static void log_ready(void *arg, uint16_t listen_port)
+{
+    const struct config *c = arg;
+    log_info("proxy", "ready for clients on port %u of %s, backend %s", listen_port,
+             c->listen_addr[0] != '\0' ? c->listen_addr : c->unix_socket_dir, c->backend);
+}
+
+int main_serve_proxy(const struct config *c)
+{
+    struct arena arena;
+    const char *addrs[MAX_LISTEN_ADDRS];
+    struct config_backend backend;
+    struct main_migrations migrations = main_find_migrations();
+    struct proxy_config p;
+    struct err err;
+    arena_init(&arena, 0);
+    proxy_config_init(&p);
+    bool ok = config_read_backend(c->backend, &backend, &err);
+    p.listen_addrs = addrs;
+    p.listen_addr_count = split_list(&arena, c->listen_addr, addrs, MAX_LISTEN_ADDRS);
+    p.listen_port = (uint16_t)c->listen_port;
+    p.unix_socket_dir = or_null(c->unix_socket_dir);
+    p.backend_host = backend.host;
+    p.backend_port = backend.port;
+    p.threads = (unsigned)c->threads;
+    p.max_client_conn = (unsigned)c->max_client_conn;
+    p.client_login_timeout_ms = (unsigned)c->client_login_timeout * 1000;
+    p.inspect_max_bytes = (size_t)c->inspect_max;
+    p.allow_trust_backend = c->allow_trust_backend;
+    p.service = or_null(c->service);
+    p.handlers = handlers;
+    p.handler_count = ARRAY_LEN(handlers);
+    p.migrations = migrations.lists;
+    p.migration_count = ARRAY_LEN(migrations.lists);
+    p.on_ready = log_ready;
+    p.on_ready_arg = (void *)c;
+    ok = ok && proxy_run(&p, &err);
+    if (!ok)
+        log_err(LOG_LEVEL_ERROR, "proxy", "cannot serve", &err);
+    arena_fini(&arena);
+    return ok ? MAIN_OK : MAIN_CANNOT_START;
+}
+
+/* ---- worker ------------------------------------------------------------- */
+
+/* libduckdb.so lies beside the binary in the build folder, in ../lib/pgveneer when installed. */
+static const char *find_duckdb(const struct config *c, struct arena *a)
+{
+    static const char *const places[] = {"libduckdb.so", "../lib/pgveneer/libduckdb.so"};
+    char self[4096];
+    if (c->duckdb_library[0] != '\0')
+        return c->duckdb_library;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    while (n > 0 && self[n - 1] != '/')
+        n--;
+    for (size_t i = 0; n > 0 && i < ARRAY_LEN(places); i++) {
+        const char *path = arena_printf(a, "%.*s%s", (int)n, self, places[i]);
+        if (path != NULL && access(path, R_OK) == 0)
+            return path;
+    }
+    return "libduckdb.so"; /* the dynamic linker's own search */
+}
+
+int main_serve_worker(const struct config *c)
+{
+    struct buf text;
+    struct err err;
+    buf_init(&text, 1024 * 1024);
+    bool ok = config_write(c, &text) || err_no_memory(&err);
+    struct worker_settings w = {
+        .service = c->service,
+        .databases = c->databases,
+        .task_slots = (unsigned)c->task_slots,
+        .program = "/proc/self/exe",
+        .config = ok ? buf_cstr(&text) : NULL,
+        .kinds = task_kinds,
+        .kind_count = ARRAY_LEN(task_kinds),
+    };
+    ok = ok && (w.config != NULL || err_no_memory(&err)) && worker_run(&w, &err);
+    if (!ok)
+        log_err(LOG_LEVEL_ERROR, "worker", "cannot serve", &err);
+    buf_fini(&text);
+    return ok ? MAIN_OK : MAIN_CANNOT_START;
+}
+
+/* ---- job ---------------------------------------------------------------- */
+
+int main_job(struct config *c, const struct main_options *o)
+{
+    struct job_settings settings = {
+        .service = c->service,
+        .hudi_local_roots = c->hudi_local_roots,
+        .hudi_sync_max_commits = c->hudi_sync_max_commits,
+        .duckdb_library = find_duckdb(c, &c->arena),
+    };
+    struct job_call call = {.dbname = o->dbname, .task_id = o->task_id, .fencing = o->fencing};
+    return job_main(&settings, task_kinds, ARRAY_LEN(task_kinds), &call);
+}
+
+/* ---- alone -------------------------------------------------------------- */
+
+static int serve_alone(struct config *c, int (*serve)(const struct config *))
+{
+    struct err err;
+    if (!main_write_pidfile(c, &err) || !main_drop_rights(c, &err)) {
+        log_err(LOG_LEVEL_ERROR, "pgveneer", "cannot start", &err);
+        return MAIN_FAILED;
+    }
+    int rc = serve(c) == MAIN_OK ? MAIN_OK : MAIN_FAILED;
+    main_remove_pidfile(c);
+    return rc;
+}
+
+int main_proxy(struct config *c, const struct main_options *o)
+{
+    (void)o;
+    return serve_alone(c, main_serve_proxy);
+}
+
+int main_worker(struct config *c, const struct main_options *o)
+{
+    (void)o;
+    if (c->service[0] != '\0')
+        return serve_alone(c, main_serve_worker);
+    log_error("worker", "the setting \"service\" is empty: a worker needs its own login");
+    return MAIN_FAILED;
+}
