@@ -33,7 +33,7 @@ static inline size_t buf_length(const struct buf *b)
 }
 static inline const char *buf_data(const struct buf *b)
 {
-    return b->data + b->start;
+    return b->data == NULL ? NULL : b->data + b->start;
 }
 static inline struct slice buf_slice(const struct buf *b)
 {
