@@ -30,7 +30,7 @@ struct worker_settings {     /* all borrowed, constant */
  * a second signal: at once) and returns true. Call it in a process that has no other threads; it
  * handles SIGCHLD, SIGTERM and SIGINT itself. A database that does not answer is tried again for
  * ever.
- * Errors     F0000 service is empty or malformed; 53xxx */
+ * Errors     F0000 service is empty; 53xxx */
 MUST_USE bool worker_run(const struct worker_settings *settings, struct err *err);
 
 #endif
