@@ -36,6 +36,8 @@ struct hudi_table {
     bool has_meta_fields;
     bool timeline_is_utc;            /* hoodie.table.timeline.timezone */
     const char *payload_class;       /* Java class, or merge mode's name; NULL: none named */
+    const char *timeline_folder;     /* ".hoodie" or ".hoodie/timeline" */
+    const char *archive_folder;      /* where older instants go */
 };
 
 /* Opens a table: reads .hoodie/hoodie.properties and refuses what cannot be read exactly.
@@ -67,7 +69,8 @@ enum hudi_plan_kind {
 struct hudi_plan {
     enum hudi_plan_kind kind;
     const char *to;              /* requested time of the commit that is reached; NULL: NOTHING */
-    const char *to_completed;    /* completion time (layout 2), else NULL */
+    const char *to_completed;    /* completion time in layout 2; in layout 1 the same as `to`. Store it
+                                    and pass it as after_completed next time */
     int64_t flushed_ms;          /* completion of `to`, Unix time in milliseconds, UTC */
     size_t commits;              /* completed commits in (after, to] */
     const char *reason;          /* RECONCILE, else NULL */
@@ -80,9 +83,13 @@ struct hudi_plan {
 };
 
 /* after            position reached, requested time of 14 or 17 digits; NULL or "": from the beginning
- * after_completed  its completion time where known (layout 2), else NULL
+ * after_completed  the plan's `to_completed` when an earlier run of ours reached `after`: then `after`
+ *                  must still be on the timeline, or the run is RECONCILE. NULL: the position was
+ *                  set by hand, any time that may lie between commits
  * max_commits      reach at most so many commits per run; -1 or 0: no limit
- * Errors           XX001 timeline or commit metadata damaged, 58030 store (transient), 0A000 */
+ * Errors           XX001 timeline or commit metadata damaged, 58030 store (transient), 58P01 a data
+ *                  file is gone (transient: plan again), 55000 the state cannot be read because of
+ *                  a pending commit, 0A000, 22023 `after` is not a time */
 MUST_USE bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const char *after,
                              const char *after_completed, int64_t max_commits,
                              struct hudi_plan *out, struct err *err);
@@ -90,5 +97,13 @@ MUST_USE bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const 
 /* All completed instants that change data, oldest first: what `max_commits` = 1 walks through. */
 MUST_USE bool hudi_instants_list(struct arena *a, const struct hudi_table *t,
                                  struct hudi_names *out, struct err *err);
+
+/* Values of the partition columns as the folder's name tells them, for tables whose files lack these
+ * columns. values has t->partition.count members; NULL: SQL NULL. Hive style ("f=v") and URL
+ * encoding are undone; one column may span several folders ("2024/05/01").
+ * Errors   XX001 the path has fewer folders than the table has partition columns */
+MUST_USE bool hudi_partition_values(struct arena *a, const struct hudi_table *t,
+                                    const char *partition_path, const char ***values,
+                                    struct err *err);
 
 #endif

@@ -20,7 +20,7 @@ forbid() {
 door() {
     local header=$1 hits file
     shift
-    hits=$(grep -lE "#include [<\"]$header" "${sources[@]}")
+    hits=$(grep -lE "#include <$header" "${sources[@]}")
     for file in $hits; do
         case " $* " in
         *" $file "*) ;;

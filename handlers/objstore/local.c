@@ -1,0 +1,367 @@
+/* Objects of a local directory, which must lie below one of the administrator's roots.
+ *
+ * The rule is about where a path leads, not how it is spelled: the table's folder and every object
+ * in it are opened first (O_PATH, which has no effect on the thing opened), then the kernel is
+ * asked through /proc/self/fd where the descriptor really is, and only a place inside an allowed
+ * root is read. So a symbolic link may stay inside, never lead out, and there is no moment between
+ * check and use. "..", absolute paths and empty parts in object paths are refused by spelling:
+ * nothing honest contains them (they would come from damaged or hostile table metadata).
+ *
+ * A folder outside the roots answers 42501 whether it exists or not: otherwise the error would tell
+ * users of the database what lies on the server's disk.
+ *
+ * objstore_fetch gives the resolved name of the object, without any link in it, because DuckDB
+ * opens files by name; the file is immutable by Hudi's rules. */
+#include "objstore/objstore.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOCAL_MAX_ROOTS 64
+#define LOCAL_READ_BYTES ((size_t)64 << 10)
+
+struct objstore {
+    int root_fd;                     /* O_PATH */
+    char *root;                      /* owns; resolved */
+    char *allowed[LOCAL_MAX_ROOTS];  /* owns; resolved */
+    size_t nallowed;
+    size_t fetched;
+};
+
+/* Is `path` the folder `root` or below it? Both resolved. "/data" does not hold "/database". */
+static bool is_below(const char *path, const char *root)
+{
+    size_t n = strlen(root);
+    if (n == 1)
+        return path[0] == '/';
+    return strncmp(path, root, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+static bool is_allowed(const struct objstore *st, const char *path)
+{
+    for (size_t i = 0; i < st->nallowed; i++)
+        if (is_below(path, st->allowed[i]))
+            return true;
+    return false;
+}
+
+/* Roots that do not exist (yet) allow nothing. */
+static bool read_roots(struct objstore *st, const char *roots, struct err *err)
+{
+    struct slice rest = slice_cstr(roots == NULL ? "" : roots);
+    while (!slice_is_empty(rest)) {
+        size_t n = slice_find_byte(rest, ',');
+        struct slice part = slice_trim(slice_part(rest, 0, n));
+        rest = slice_part(rest, n < rest.len ? n + 1 : n, rest.len);
+        if (slice_is_empty(part) || part.data[0] != '/')
+            continue;
+        if (st->nallowed == LOCAL_MAX_ROOTS)
+            return err_set(err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
+                           "more than %d folders in \"hudi_local_roots\"", LOCAL_MAX_ROOTS);
+        char *copy = strndup(part.data, part.len);
+        if (copy == NULL)
+            return err_no_memory(err);
+        char *resolved = realpath(copy, NULL);
+        free(copy);
+        if (resolved != NULL)
+            st->allowed[st->nallowed++] = resolved;
+    }
+    return true;
+}
+
+static bool refuse_outside(const char *path, struct err *err)
+{
+    err_set(err, SQLSTATE_INSUFFICIENT_PRIVILEGE,
+            "folder \"%s\" is outside the folders that may be read", path);
+    return err_hint(err, "The setting \"hudi_local_roots\" names the folders below which local "
+                         "tables may lie.");
+}
+
+/* The folder does not resolve: may the user know why? Only if what exists of it lies inside. */
+static bool refuse_missing(const struct objstore *st, const char *root, int errnum,
+                           struct err *err)
+{
+    char *parent = strdup(root);
+    if (parent == NULL)
+        return err_no_memory(err);
+    char *resolved = NULL;
+    for (char *slash; resolved == NULL && (slash = strrchr(parent, '/')) != NULL;) {
+        *slash = '\0';
+        resolved = realpath(parent[0] == '\0' ? "/" : parent, NULL);
+        if (parent[0] == '\0')
+            break;
+    }
+    bool inside = resolved != NULL && is_allowed(st, resolved) && strstr(root, "..") == NULL;
+    free(resolved);
+    free(parent);
+    if (!inside)
+        return refuse_outside(root, err);
+    return err_set_errno(err, errnum, "could not open folder \"%s\"", root);
+}
+
+static bool open_root(struct objstore *st, const char *root, struct err *err)
+{
+    if (root[0] != '/')
+        return err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
+                       "folder \"%s\" is not an absolute path", root);
+    st->root = realpath(root, NULL);
+    if (st->root == NULL)
+        return refuse_missing(st, root, errno, err);
+    if (!is_allowed(st, st->root))
+        return refuse_outside(root, err);
+    st->root_fd = open(st->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (st->root_fd < 0)
+        return err_set_errno(err, errno, "could not open folder \"%s\"", root);
+    return true;
+}
+
+bool objstore_open_local(const char *root, const char *allowed_roots, struct objstore **out,
+                         struct err *err)
+{
+    *out = NULL;
+    struct objstore *st = calloc(1, sizeof *st);
+    if (st == NULL)
+        return err_no_memory(err);
+    st->root_fd = -1;
+    if (!read_roots(st, allowed_roots, err) || !open_root(st, root, err)) {
+        objstore_close(st);
+        return false;
+    }
+    *out = st;
+    return true;
+}
+
+void objstore_close(struct objstore *st)
+{
+    if (st == NULL)
+        return;
+    if (st->root_fd >= 0)
+        close(st->root_fd);
+    for (size_t i = 0; i < st->nallowed; i++)
+        free(st->allowed[i]);
+    free(st->root);
+    free(st);
+}
+
+/* "a/b/c": no empty part, no "." or "..", not absolute. "" is the root itself. */
+static bool is_plain_path(const char *path)
+{
+    if (path[0] == '\0')
+        return true;
+    struct slice rest = slice_cstr(path);
+    for (;;) {
+        size_t n = slice_find_byte(rest, '/');
+        struct slice part = slice_part(rest, 0, n);
+        if (slice_is_empty(part) || slice_equals_cstr(part, ".") || slice_equals_cstr(part, ".."))
+            return false;
+        if (n == rest.len)
+            return true;
+        rest = slice_part(rest, n + 1, rest.len);
+    }
+}
+
+/* Where the descriptor really is. `where` has PATH_MAX bytes. */
+static bool locate(const struct objstore *st, int fd, const char *path, char *where,
+                   struct err *err)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, where, PATH_MAX - 1);
+    if (n < 0)
+        return err_set_errno(err, errno, "could not resolve \"%s\"", path);
+    where[n] = '\0';
+    if (!is_allowed(st, where))
+        return refuse_outside(path, err);
+    return true;
+}
+
+/* Opens an object or folder for the check alone; *fd is the caller's. */
+static bool open_checked(const struct objstore *st, const char *path, int *fd, char *where,
+                         struct err *err)
+{
+    if (!is_plain_path(path))
+        return refuse_outside(path, err);
+    *fd = openat(st->root_fd, path[0] == '\0' ? "." : path, O_PATH | O_CLOEXEC);
+    if (*fd < 0)
+        return err_set_errno(err, errno, "could not open \"%s\"", path);
+    if (locate(st, *fd, path, where, err))
+        return true;
+    close(*fd);
+    *fd = -1;
+    return false;
+}
+
+/* A readable descriptor in place of the O_PATH one, of the same thing. */
+static bool reopen(int *fd, const char *path, int flags, struct err *err)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", *fd);
+    int readable = open(link, O_RDONLY | O_CLOEXEC | flags);
+    int errnum = errno;
+    close(*fd);
+    *fd = readable;
+    if (readable < 0)
+        return err_set_errno(err, errnum, "could not open \"%s\"", path);
+    return true;
+}
+
+static bool open_object(const struct objstore *st, const char *path, int *fd, char *where,
+                        struct err *err)
+{
+    if (!open_checked(st, path, fd, where, err))
+        return false;
+    struct stat s;
+    if (fstat(*fd, &s) == 0 && S_ISREG(s.st_mode))
+        return true;
+    close(*fd);
+    return err_set(err, SQLSTATE_UNDEFINED_FILE, "\"%s\" is not a file", path);
+}
+
+struct listing_builder {
+    struct arena *arena;
+    const char *folder;
+    struct objstore_entry *items;
+    size_t count;
+    size_t capacity;
+};
+
+static bool add_entry(struct listing_builder *b, const char *name, const struct stat *s,
+                      struct err *err)
+{
+    if (b->count == b->capacity) {
+        size_t capacity = b->capacity == 0 ? 64 : b->capacity * 2;
+        struct objstore_entry *items = arena_alloc_array(b->arena, capacity, sizeof *items);
+        if (items == NULL)
+            return err_no_memory(err);
+        if (b->count > 0)
+            memcpy(items, b->items, b->count * sizeof *items);
+        b->items = items;
+        b->capacity = capacity;
+    }
+    const char *path = b->folder[0] == '\0'
+                           ? arena_copy_cstr(b->arena, name)
+                           : arena_printf(b->arena, "%s/%s", b->folder, name);
+    if (path == NULL)
+        return err_no_memory(err);
+    b->items[b->count++] = (struct objstore_entry){
+        .path = path,
+        .size_bytes = s->st_size,
+        .modified_ms = (int64_t)s->st_mtim.tv_sec * 1000 + s->st_mtim.tv_nsec / 1000000,
+        .is_folder = S_ISDIR(s->st_mode),
+    };
+    return true;
+}
+
+/* Entries that vanish while we look, links that lead nowhere and things that are neither file nor
+ * folder are left out. */
+static bool read_entries(DIR *dir, struct listing_builder *b, struct err *err)
+{
+    for (;;) {
+        errno = 0;
+        struct dirent *d = readdir(dir);
+        if (d == NULL && errno != 0)
+            return err_set_errno(err, errno, "could not list folder \"%s\"", b->folder);
+        if (d == NULL)
+            return true;
+        if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
+            continue;
+        struct stat s;
+        if (fstatat(dirfd(dir), d->d_name, &s, 0) != 0)
+            continue;
+        if (!S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode))
+            continue;
+        if (!add_entry(b, d->d_name, &s, err))
+            return false;
+    }
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    return strcmp(((const struct objstore_entry *)a)->path,
+                  ((const struct objstore_entry *)b)->path);
+}
+
+bool objstore_list(struct objstore *st, struct arena *a, const char *folder,
+                   struct objstore_listing *out, struct err *err)
+{
+    *out = (struct objstore_listing){0};
+    char where[PATH_MAX];
+    int fd = -1;
+    if (!open_checked(st, folder, &fd, where, err)) {
+        bool missing = strcmp(err->sqlstate, SQLSTATE_UNDEFINED_FILE) == 0;
+        if (missing)
+            err_clear(err);
+        return missing;
+    }
+    if (!reopen(&fd, folder, O_DIRECTORY, err))
+        return false;
+    DIR *dir = fdopendir(fd);
+    if (dir == NULL) {
+        err_set_errno(err, errno, "could not list folder \"%s\"", folder);
+        close(fd);
+        return false;
+    }
+    struct listing_builder b = {.arena = a, .folder = folder};
+    bool ok = read_entries(dir, &b, err);
+    closedir(dir);
+    if (!ok)
+        return false;
+    if (b.count > 1)
+        qsort(b.items, b.count, sizeof *b.items, compare_entries);
+    *out = (struct objstore_listing){b.items, b.count};
+    return true;
+}
+
+static bool read_all(int fd, const char *path, struct buf *out, struct err *err)
+{
+    char chunk[LOCAL_READ_BYTES];
+    for (;;) {
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(err, errno, "could not read \"%s\"", path);
+        if (n == 0)
+            return true;
+        if (!buf_append(out, chunk, (size_t)n))
+            return err_set(err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
+                           "\"%s\" is larger than the limit of %zu bytes", path, out->max_bytes);
+    }
+}
+
+bool objstore_read(struct objstore *st, const char *path, struct buf *out, struct err *err)
+{
+    char where[PATH_MAX];
+    int fd = -1;
+    if (!open_object(st, path, &fd, where, err) || !reopen(&fd, path, 0, err))
+        return false;
+    bool ok = read_all(fd, path, out, err);
+    close(fd);
+    return ok;
+}
+
+bool objstore_fetch(struct objstore *st, struct arena *a, const char *path,
+                    const char **local_path, struct err *err)
+{
+    char where[PATH_MAX];
+    int fd = -1;
+    if (!open_object(st, path, &fd, where, err))
+        return false;
+    close(fd);
+    *local_path = arena_copy_cstr(a, where);
+    if (*local_path == NULL)
+        return err_no_memory(err);
+    st->fetched++;
+    return true;
+}
+
+size_t objstore_fetch_count(const struct objstore *st)
+{
+    return st->fetched;
+}
