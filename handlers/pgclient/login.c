@@ -213,6 +213,11 @@ out:
     return true;
 }
 
+bool pgclient_reset(struct pgclient *c, struct err *err)
+{
+    return pgclient_run(c, "RESET ALL", err) && pgclient_run(c, login_settings, err);
+}
+
 void pgclient_close(struct pgclient *c)
 {
     if (c == NULL)

@@ -28,6 +28,8 @@ struct pgresult; /* owns rows */
 MUST_USE bool pgclient_open(const char *conninfo, const char *dbname, const char *purpose,
                             struct pgclient **out, struct err *err);
 void pgclient_close(struct pgclient *c);
+/* All settings as after the login, whatever statements of a user changed. */
+MUST_USE bool pgclient_reset(struct pgclient *c, struct err *err);
 
 /* Backend's process id, and a thread-safe cancel of what runs on it. */
 int pgclient_backend_pid(const struct pgclient *c);
