@@ -43,5 +43,5 @@ door 'libpq-fe.h' handlers/pgclient/connection.h handlers/pgclient/*.c
 door 'confuse.h' proxy/config.c
 door 'jansson.h' base/json.c
 door 'avro.h' handlers/hudi/avro.c
-door 'duckdb.h' handlers/hudi/duckdb.c
+door 'duckdb.h' handlers/hudi/duck.c
 exit $failed
