@@ -31,7 +31,7 @@
 
 #include "loop.h"
 
-#define CONN_FINISH_TIMEOUT_MS 5000
+#define CONN_FINISH_TIMEOUT_MS 5000u
 #define CONN_RETRY_MS 20
 #define CONN_MAX_RETRIES 250 /* 5 s */
 
@@ -51,10 +51,11 @@ struct conn {
     void *owner;
     struct attempt *attempt; /* owns; NULL once open */
     struct timer *finishing; /* owns; conn_finish was called */
+    size_t finish_left;      /* backlog when it last fired */
     struct buf backlog;
     struct event read_event;
     struct event write_event;
-    struct loop_task task; /* connect outcome, then release of the memory */
+    struct loop_task task; /* connect outcome; then the loop's end; then release of the memory */
     int fd;
     bool wants_read;
     bool ended;      /* on_end was called */
@@ -454,9 +455,22 @@ static void on_finish_end(void *owner, struct conn *c, const struct err *err)
         conn_free(c);
 }
 
+/* A slow reader gets more time as long as it takes something. */
 static void on_finish_timeout(void *arg)
 {
-    conn_free(arg);
+    struct conn *c = arg;
+    size_t left = buf_length(&c->backlog);
+    if (left == 0 || left == c->finish_left) {
+        conn_free(c);
+        return;
+    }
+    c->finish_left = left;
+    timer_start(c->finishing, CONN_FINISH_TIMEOUT_MS);
+}
+
+static void on_loop_end(struct loop_task *t)
+{
+    conn_free(LIST_ENTRY(t, struct conn, task));
 }
 
 static const struct conn_events finish_events = {
@@ -471,6 +485,10 @@ void conn_finish(struct conn *c)
         return;
     }
     conn_set_owner(c, &finish_events, c);
+    if (c->attempt == NULL) { /* else `task` may be in use, and on_end will come */
+        loop_task_init(&c->task, on_loop_end);
+        loop_at_end(c->loop, &c->task);
+    }
     timer_start(c->finishing, CONN_FINISH_TIMEOUT_MS);
     conn_end_writing(c);
     conn_resume_reading(c);

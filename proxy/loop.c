@@ -24,6 +24,7 @@ struct loop {
     struct event deferred_event;
     struct mailbox mailbox;
     struct list deferred; /* of struct loop_task */
+    struct list at_end;   /* of struct loop_task */
     struct mail stop_mail;
     atomic_bool stopping;
     bool has_thread;
@@ -40,17 +41,22 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     mailbox_receive_all(&l->mailbox);
 }
 
+static void run_all(struct list *tasks)
+{
+    struct list *link;
+    while ((link = list_first(tasks)) != NULL) {
+        list_remove(link);
+        struct loop_task *t = LIST_ENTRY(link, struct loop_task, link);
+        t->run(t);
+    }
+}
+
 static void on_deferred(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     struct loop *l = arg;
-    struct list *link;
-    while ((link = list_first(&l->deferred)) != NULL) {
-        list_remove(link);
-        struct loop_task *t = LIST_ENTRY(link, struct loop_task, link);
-        t->run(t);
-    }
+    run_all(&l->deferred);
 }
 
 static void on_stop(struct mail *m)
@@ -72,6 +78,7 @@ static struct event_base *new_base(void)
 static bool loop_init(struct loop *l, struct err *err)
 {
     list_init(&l->deferred);
+    list_init(&l->at_end);
     l->stop_mail.on_receive = on_stop;
     l->read_buffer = malloc(LOOP_READ_HEADROOM + LOOP_READ_BYTES);
     l->base = new_base();
@@ -107,7 +114,8 @@ void loop_free(struct loop *l)
     if (l == NULL)
         return;
     if (l->base != NULL) {
-        on_deferred(-1, 0, l); /* what was freed in the loop's last callback */
+        run_all(&l->at_end);
+        run_all(&l->deferred); /* what was freed just now and in the loop's last callback */
         event_del(&l->mail_event);
         event_del(&l->deferred_event);
         event_base_free(l->base);
@@ -189,6 +197,11 @@ void loop_defer(struct loop *l, struct loop_task *t)
     if (list_is_empty(&l->deferred))
         event_active(&l->deferred_event, 0, 0);
     list_append(&l->deferred, &t->link);
+}
+
+void loop_at_end(struct loop *l, struct loop_task *t)
+{
+    list_append(&l->at_end, &t->link);
 }
 
 struct timer {

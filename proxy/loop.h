@@ -50,6 +50,9 @@ struct loop_task {
 void loop_task_init(struct loop_task *t, void (*run)(struct loop_task *t));
 void loop_defer(struct loop *l, struct loop_task *t);
 
+/* A task that loop_free runs unless it was taken out of its list before (list_remove). */
+void loop_at_end(struct loop *l, struct loop_task *t);
+
 /* One-shot timer. `fire` runs on the loop's thread, and may start, stop or free it. */
 struct timer;
 MUST_USE struct timer *timer_new(struct loop *l, void (*fire)(void *arg), void *arg);

@@ -1,0 +1,125 @@
+/* A client's life: its connection, the server connection that belongs to it, and what passes between
+ * them. Private to proxy/: session.c (life), session_relay.c (messages), dispatch.c (vendor
+ * statements) and inject.c (our own statements) share the struct. */
+#ifndef PROXY_SESSION_H
+#define PROXY_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "proxy/gate.h"
+#include "proxy/server.h"
+
+#include "auth.h"
+#include "conn.h"
+#include "loop.h"
+#include "relay.h"
+#include "response_queue.h"
+
+struct control;
+struct vendor;
+
+/* What all sessions of the process share. Constant while loops run, but for the counters. */
+struct session_shared {
+    const struct proxy_config *config;
+    struct conn_target backend;
+    const struct gate *gate;  /* NULL: nothing is ours */
+    struct control *control;  /* NULL: no support schema can be installed */
+    atomic_uint client_count; /* behind their startup packet; limited by max_client_conn */
+    atomic_ullong last_id;
+};
+
+/* The sessions of one loop. Touched by its thread only, but for `count`. */
+struct session_group {
+    struct session_shared *shared;
+    struct loop *loop;
+    struct list sessions; /* of struct session */
+    bool draining;
+    atomic_uint count;    /* sessions and cancel requests that live here */
+};
+
+#define SESSION_STATES(X)                                                                     \
+    X(STARTUP, "waits for StartupMessage, SSLRequest or CancelRequest")                       \
+    X(LOGIN, "connects to the server and passes authentication messages")                     \
+    X(READY, "messages flow; who answers which stands in the response queue")                 \
+    X(DRAINING, "the proxy stops: ends with the client's transaction")                        \
+    X(CLOSING, "connections are given away; waits to be freed")
+
+enum session_state {
+#define X(name, text) SESSION_##name,
+    SESSION_STATES(X)
+#undef X
+};
+
+/* What only a login needs. */
+struct login {
+    struct buf packet; /* what came before the session was open */
+    struct timer *timeout;
+    struct auth auth;
+    bool ssl_done;
+    bool gss_done;
+    bool connected;    /* to the server */
+    bool heard;        /* something from the server */
+};
+
+struct session {
+    struct list link; /* in group->sessions */
+    struct session_group *group;
+    enum session_state state;
+    bool counted;      /* in client_count */
+    bool gate_off;     /* a replication connection: another grammar */
+    bool client_ended; /* it will send nothing more, but may still read */
+    bool standard_conforming_strings;
+    char client_encoding[16]; /* the server's name of it */
+    struct conn *client;      /* owns; NULL when given away */
+    struct conn *server;      /* owns; NULL before LOGIN and when given away */
+    struct relay up;          /* client to server */
+    struct relay down;        /* server to client */
+    struct response_queue owed;
+    struct login *login;      /* owns; NULL from READY on */
+    struct vendor *vendor;    /* owns; NULL until the first vendor statement */
+    char *who;                /* owns; for the log: "s42 app@db 10.0.0.7:5123" */
+    char *dbname;             /* owns */
+    struct loop_task release;
+};
+
+/* ---- session.c ---- */
+
+/* Takes fd. On the group's thread. Without memory the client is closed. */
+void session_open(struct session_group *g, int fd);
+/* The proxy stops: idle sessions end, others with their transaction. */
+void session_drain_all(struct session_group *g);
+/* All end now. */
+void session_end_all(struct session_group *g);
+
+/* The client gets a FATAL error, then both connections are closed. */
+void session_refuse(struct session *s, const struct err *err);
+/* The client cannot be served any more (gone, or no memory): what it sent is still delivered. */
+void session_client_gone(struct session *s);
+/* The first ReadyForQuery came. */
+void session_login_done(struct session *s);
+/* Reads from both sides as far as back-pressure allows. Call after whatever sent or waited. */
+void session_update_reading(struct session *s);
+
+/* ---- session_relay.c ---- */
+
+extern const struct relay_events session_up_events;
+extern const struct relay_events session_down_events;
+/* Message types that the server may send without anything to be done about it, by type. */
+extern const uint8_t session_plain_down[256];
+extern const uint8_t session_plain_up[256];
+
+/* The client's messages go on after RELAY_WAIT. */
+void session_resume_client(struct session *s);
+/* Sends to the server and records what it owes for it; takes note. */
+void session_request(struct session *s, const void *message, size_t bytes, enum rq_kind kind,
+                     enum rq_fate fate, struct rq_note *note);
+/* Sends to the client, behind what the server has sent so far. */
+void session_reply(struct session *s, const void *message, size_t bytes);
+
+#endif

@@ -1,0 +1,250 @@
+/* What happens to each message of a session: the relay asks here (relay.h).
+ *
+ * Of a client's messages the response queue must know all that have answers. Query and Parse texts go
+ * through the gate: the prefilter clears nearly all of them where they lie. The rest is dispatch.c's.
+ * Bind, Execute and Close matter only in a session that has prepared vendor statements.
+ *
+ * Of the server's messages the queue must know those that end an answer. ReadyForQuery, ParameterStatus
+ * and Authentication are looked into; errors, notices and command tags only where they answer a
+ * vendor statement. */
+#include "session.h"
+
+#include "base/log.h"
+#include "protocol/client_msg.h"
+#include "protocol/server_msg.h"
+
+#include "vendor.h"
+
+/* DataRow, CopyData and the like: nothing depends on them. */
+const uint8_t session_plain_down[256] = {['D'] = 1, ['d'] = 1, ['c'] = 1, ['A'] = 1, ['K'] = 1,
+                                         ['v'] = 1, ['W'] = 1, ['H'] = 1, ['t'] = 1, ['V'] = 1};
+/* CopyData and Flush. */
+const uint8_t session_plain_up[256] = {['d'] = 1, ['H'] = 1};
+
+/* Errors and notices that must be seen whole to be edited. Larger ones pass as they are. */
+#define MAX_EDITED_BYTES ((size_t)1024 * 1024)
+
+void session_reply(struct session *s, const void *message, size_t bytes)
+{
+    relay_flush(&s->down);
+    conn_send(s->client, message, bytes);
+}
+
+static void no_memory(struct session *s)
+{
+    struct err err;
+    err_no_memory(&err);
+    session_refuse(s, &err);
+}
+
+void session_request(struct session *s, const void *message, size_t bytes, enum rq_kind kind,
+                     enum rq_fate fate, struct rq_note *note)
+{
+    if (!response_queue_request(&s->owed, kind, fate, note)) {
+        no_memory(s);
+        return;
+    }
+    relay_flush(&s->up);
+    conn_send(s->server, message, bytes);
+}
+
+void session_resume_client(struct session *s)
+{
+    if (s->state == SESSION_CLOSING)
+        return;
+    relay_resume(&s->up);
+    session_update_reading(s);
+}
+
+/* ---- client to server ---- */
+
+/* Kind of entry for a message type; false: it has none. */
+static bool kind_of(char type, enum rq_kind *kind)
+{
+    switch (type) {
+    case 'Q': *kind = RQ_QUERY; return true;
+    case 'P': *kind = RQ_PARSE; return true;
+    case 'B': *kind = RQ_BIND; return true;
+    case 'D': *kind = RQ_DESCRIBE; return true;
+    case 'E': *kind = RQ_EXECUTE; return true;
+    case 'C': *kind = RQ_CLOSE; return true;
+    case 'S': *kind = RQ_SYNC; return true;
+    case 'F': *kind = RQ_FUNCTION; return true;
+    case 'c':
+    case 'f': *kind = RQ_COPY_END; return true;
+    default: return false;
+    }
+}
+
+static enum relay_verdict pass_request(struct session *s, char type, struct rq_note *note)
+{
+    enum rq_kind kind;
+    if (!kind_of(type, &kind))
+        return RELAY_PASS;
+    if (response_queue_request(&s->owed, kind, RQ_FORWARD, note))
+        return RELAY_PASS;
+    no_memory(s);
+    return RELAY_DROP;
+}
+
+/* Does anybody here want to read this message? */
+static bool wants_whole(const struct session *s, struct wire_header h)
+{
+    const struct session_shared *shared = s->group->shared;
+    if (shared->gate == NULL || s->gate_off || h.body_bytes > shared->config->inspect_max_bytes)
+        return false;
+    if (s->owed.skipping || s->owed.copying_in)
+        return false; /* the server ignores it, or ends the connection for it */
+    switch (h.type) {
+    case 'Q':
+    case 'P': return true;
+    case 'B':
+    case 'E':
+    case 'D':
+    case 'C': return s->vendor != NULL;
+    default: return false;
+    }
+}
+
+static enum relay_verdict on_up_header(void *owner, struct wire_header h)
+{
+    struct session *s = owner;
+    if (s->state == SESSION_LOGIN)
+        return h.type == 'p' || h.type == 'X' ? RELAY_PASS : RELAY_WAIT;
+    if (response_queue_is_full(&s->owed))
+        return RELAY_WAIT;
+    if (wants_whole(s, h))
+        return RELAY_WHOLE;
+    return pass_request(s, h.type, NULL);
+}
+
+static enum relay_verdict on_up_message(void *owner, struct wire_header h, char *message)
+{
+    struct session *s = owner;
+    struct slice body = slice_of(message + WIRE_HEADER_BYTES, h.body_bytes);
+    struct rq_note *note = NULL;
+    enum relay_verdict v = vendor_on_request(s, h.type, body, &note);
+    return v == RELAY_PASS ? pass_request(s, h.type, note) : v;
+}
+
+static void on_up_bytes(void *owner, const char *data, size_t bytes)
+{
+    struct session *s = owner;
+    conn_send(s->server, data, bytes);
+}
+
+static void on_up_unframed(void *owner)
+{
+    struct session *s = owner;
+    log_debug(s->who, "the client's stream has an impossible length; the server will end it");
+}
+
+static void on_no_memory(void *owner)
+{
+    no_memory(owner);
+}
+
+const struct relay_events session_up_events = {.on_header = on_up_header,
+                                               .on_message = on_up_message,
+                                               .on_bytes = on_up_bytes,
+                                               .on_unframed = on_up_unframed,
+                                               .on_no_memory = on_no_memory};
+
+/* ---- server to client ---- */
+
+static enum relay_verdict on_authentication(struct session *s, struct slice body)
+{
+    struct err err;
+    if (s->login == NULL || auth_on_message(&s->login->auth, body, &err))
+        return RELAY_PASS;
+    log_err(LOG_LEVEL_ERROR, s->who, "login", &err);
+    session_refuse(s, &err);
+    return RELAY_DROP;
+}
+
+/* How texts are to be read depends on two settings of the session. */
+static void on_parameter_status(struct session *s, struct slice body)
+{
+    struct wire_reader r;
+    struct wire_parameter_status m;
+    wire_reader_init(&r, body);
+    if (!wire_read_parameter_status(&r, &m))
+        return;
+    if (slice_equals_cstr(m.name, "standard_conforming_strings"))
+        s->standard_conforming_strings = slice_equals_cstr(m.value, "on");
+    if (slice_equals_cstr(m.name, "client_encoding") && m.value.len < sizeof s->client_encoding)
+        memcpy(s->client_encoding, m.value.data, m.value.len + 1);
+    if (s->vendor != NULL)
+        vendor_on_parameter(s, m.name);
+}
+
+static void on_ready(struct session *s, struct slice body)
+{
+    char status = body.len == 1 ? body.data[0] : 'I';
+    response_queue_advance(&s->owed, 'Z', status);
+    if (s->state == SESSION_LOGIN) {
+        session_login_done(s);
+        session_resume_client(s);
+    }
+    if (s->vendor != NULL)
+        vendor_on_ready(s);
+}
+
+/* A place in the queue became free, or the queue empty: who waits for that goes on. */
+static void after_advance(struct session *s)
+{
+    if (s->vendor != NULL)
+        vendor_on_advance(s);
+    if (relay_is_waiting(&s->up) && s->vendor == NULL && s->login == NULL &&
+        s->owed.count < RQ_MAX_ENTRIES / 2)
+        session_resume_client(s);
+}
+
+static enum relay_verdict on_down_header(void *owner, struct wire_header h)
+{
+    struct session *s = owner;
+    struct rq_note *note;
+    switch (h.type) {
+    case 'Z':
+    case 'S':
+    case 'R': return RELAY_WHOLE;
+    default: break;
+    }
+    if (s->vendor != NULL && h.body_bytes <= MAX_EDITED_BYTES && vendor_wants_answer(s, h.type))
+        return RELAY_WHOLE;
+    enum rq_fate fate = response_queue_peek(&s->owed, h.type, &note);
+    response_queue_advance(&s->owed, h.type, 0);
+    after_advance(s);
+    return fate == RQ_SKIP ? RELAY_DROP : RELAY_PASS;
+}
+
+static enum relay_verdict on_down_message(void *owner, struct wire_header h, char *message)
+{
+    struct session *s = owner;
+    struct slice body = slice_of(message + WIRE_HEADER_BYTES, h.body_bytes);
+    struct rq_note *note;
+    enum rq_fate fate = response_queue_peek(&s->owed, h.type, &note);
+    enum relay_verdict v = fate == RQ_SKIP ? RELAY_DROP : RELAY_PASS;
+    switch (h.type) {
+    case 'R': return on_authentication(s, body);
+    case 'S': on_parameter_status(s, body); return RELAY_PASS;
+    case 'Z': on_ready(s, body); break;
+    default:
+        v = vendor_on_answer(s, h.type, body, fate, note);
+        response_queue_advance(&s->owed, h.type, 0);
+        break;
+    }
+    after_advance(s);
+    return v;
+}
+
+static void on_down_bytes(void *owner, const char *data, size_t bytes)
+{
+    struct session *s = owner;
+    conn_send(s->client, data, bytes);
+}
+
+const struct relay_events session_down_events = {.on_header = on_down_header,
+                                                 .on_message = on_down_message,
+                                                 .on_bytes = on_down_bytes,
+                                                 .on_no_memory = on_no_memory};

@@ -1,0 +1,69 @@
+/* What a client sends before there is a session. The rules are those of ProcessStartupPacket in the
+ * server's postmaster, limits included, so that a scanner, an HTTP client or a damaged packet meets
+ * the same silence. Everything that the server can answer itself is left to it. */
+#include "startup.h"
+
+#include "protocol/client_msg.h"
+
+#define LENGTH_WORD 4u
+
+static uint32_t word_at(struct slice data, size_t at)
+{
+    const unsigned char *p = (const unsigned char *)data.data + at;
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* The values that the server takes for "no" in the parameter replication. */
+static bool is_false(struct slice value)
+{
+    static const char *const words[] = {"0", "f", "fa", "fal", "fals", "false", "n", "no", "of", "off"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (slice_equals_nocase(value, words[i]))
+            return true;
+    return false;
+}
+
+static void read_params(struct slice body, struct startup_packet *p)
+{
+    struct wire_reader r;
+    struct wire_startup m;
+    struct slice value;
+    wire_reader_init(&r, body);
+    if (!wire_read_startup(&r, &m))
+        return;
+    wire_startup_find(&m, "user", &p->user);
+    if (!wire_startup_find(&m, "database", &p->dbname) || slice_is_empty(p->dbname))
+        p->dbname = p->user;
+    p->is_replication = wire_startup_find(&m, "replication", &value) && !is_false(value);
+}
+
+static enum startup_kind kind_of(uint32_t version, size_t body_bytes, bool ssl_done, bool gss_done)
+{
+    if (version == WIRE_CANCEL_REQUEST)
+        return STARTUP_CANCEL;
+    if (version == WIRE_SSL_REQUEST && !ssl_done)
+        return body_bytes == 4 ? STARTUP_SSL : STARTUP_NONSENSE;
+    if (version == WIRE_GSSENC_REQUEST && !gss_done)
+        return body_bytes == 4 ? STARTUP_GSSENC : STARTUP_NONSENSE;
+    return version >> 16 < 3 ? STARTUP_OLD : STARTUP_SESSION;
+}
+
+struct startup_packet startup_read(struct slice data, bool ssl_done, bool gss_done)
+{
+    struct startup_packet p = {.kind = STARTUP_INCOMPLETE};
+    if (data.len < LENGTH_WORD)
+        return p;
+    uint32_t length = word_at(data, 0);
+    if (length < 2 * LENGTH_WORD || length > LENGTH_WORD + WIRE_MAX_STARTUP_BYTES) {
+        p.kind = STARTUP_NONSENSE;
+        return p;
+    }
+    if (data.len < length)
+        return p;
+    p.bytes = length;
+    p.version = word_at(data, LENGTH_WORD);
+    p.kind = kind_of(p.version, length - LENGTH_WORD, ssl_done, gss_done);
+    if (p.kind == STARTUP_SESSION)
+        read_params(slice_part(data, LENGTH_WORD, length), &p);
+    return p;
+}

@@ -1,0 +1,35 @@
+/* The first packets of a client, which have no type byte: SSLRequest, GSSENCRequest, CancelRequest,
+ * StartupMessage. Pure: bytes in, verdict out. */
+#ifndef PROXY_STARTUP_H
+#define PROXY_STARTUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+
+enum startup_kind {
+    STARTUP_INCOMPLETE, /* read on */
+    STARTUP_NONSENSE,   /* not our protocol: close without a word, as the server does */
+    STARTUP_SSL,        /* SSLRequest: answer one byte */
+    STARTUP_GSSENC,     /* GSSENCRequest: answer one byte */
+    STARTUP_CANCEL,     /* CancelRequest */
+    STARTUP_OLD,        /* protocol 1 or 2: an error in that protocol's form */
+    STARTUP_SESSION     /* StartupMessage of protocol 3 or an unknown later one: for the server */
+};
+
+struct startup_packet {
+    enum startup_kind kind;
+    size_t bytes;        /* of the packet, length word included */
+    uint32_t version;    /* STARTUP_SESSION, STARTUP_OLD */
+    struct slice user;   /* borrow from the packet; empty when absent or the layout is damaged (the */
+    struct slice dbname; /* server will say so). dbname is the user's name when it is not given */
+    bool is_replication; /* speaks the grammar of a WAL sender */
+};
+
+/* Judges the first packet in `data`. ssl_done, gss_done: such a request was answered before on this
+ * connection; a second one is an unknown protocol version for the server, so also for us. */
+struct startup_packet startup_read(struct slice data, bool ssl_done, bool gss_done);
+
+#endif
