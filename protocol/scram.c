@@ -25,14 +25,14 @@
 
 #include "scram_text.h"
 
-#define GS2_HEADER "n,,"       /* no channel binding, no other identity */
+#define GS2_HEADER "n,," /* no channel binding, no other identity */
 #define GS2_HEADER_BASE64 "biws"
 
 enum scram_state { SCRAM_FRESH, SCRAM_WAITS_CHALLENGE, SCRAM_WAITS_FINAL, SCRAM_DONE };
 
 struct scram_client {
     enum scram_state state;
-    struct buf password;     /* wiped with the client */
+    struct buf password; /* wiped with the client */
     char nonce[SCRAM_NONCE_SIZE];
     uint8_t server_signature[CRYPTO_SHA256_BYTES]; /* expected */
 };

@@ -17,8 +17,8 @@ struct scram_server {
     enum server_state state;
     struct scram_verifier verifier;
     char nonce[SCRAM_NONCE_SIZE];
-    char gs2_flag;          /* 'n' or 'y': what the client's c= must repeat */
-    struct buf auth;        /* client first bare, challenge, and a comma behind each */
+    char gs2_flag;   /* 'n' or 'y': what the client's c= must repeat */
+    struct buf auth; /* client first bare, challenge, and a comma behind each */
     struct buf both_nonces;
 };
 
@@ -175,13 +175,13 @@ static bool take_proof(struct slice *text, uint8_t proof[CRYPTO_SHA256_BYTES])
     return true;
 }
 
-static bool is_proof_right(struct scram_server *s, struct slice without_proof,
-                           const uint8_t *proof, uint8_t *client_key, bool *right)
+static bool is_proof_right(struct scram_server *s, struct slice without_proof, const uint8_t *proof,
+                           uint8_t *client_key, bool *right)
 {
     uint8_t stored[CRYPTO_SHA256_BYTES];
     buf_append_slice(&s->auth, without_proof);
-    bool ok = !s->auth.failed &&
-              scram_key_sign(s->verifier.stored_key, buf_slice(&s->auth), client_key);
+    bool ok =
+        !s->auth.failed && scram_key_sign(s->verifier.stored_key, buf_slice(&s->auth), client_key);
     if (!ok)
         return false;
     scram_key_xor(client_key, proof);

@@ -42,10 +42,14 @@ typedef void control_done_fn(void *arg, const struct control_result *result, con
  *          Copied.
  * lists    migrations of all features in their order; constant for the process
  * Errors   F0000 the string does not parse; 0A000 sslmode=require and above: no TLS yet */
-MUST_USE bool control_new(struct loop *home, const char *service, const struct migration_list *lists,
-                          size_t list_count, struct control **out, struct err *err);
+MUST_USE bool control_new(struct loop *home, const char *service,
+                          const struct migration_list *lists, size_t list_count,
+                          struct control **out, struct err *err);
 /* Only on home's thread, or after all loops have stopped. Asks under way get no answer. */
 void control_free(struct control *c);
+
+/* Other limits than 15 s and 60 s, for tests. Before the loop runs. */
+void control_set_timeouts(struct control *c, uint64_t ask_ms, uint64_t idle_ms);
 
 /* The checks of the connection string alone, for `pgveneer check`. */
 MUST_USE bool control_check_service(const char *service, struct err *err);
@@ -64,9 +68,10 @@ void control_notify(struct control *c, struct loop *from, struct slice dbname);
 /* One statement with text parameters ($1…; NULL is SQL NULL), in a transaction of its own. The texts
  * are copied. At most 4 MiB of result: 54000 beyond it.
  * Returns NULL without memory; `done` is not called then. */
-MUST_USE struct control_ask *control_query(struct control *c, struct loop *from, struct slice dbname,
-                                           const char *sql, const char *const *params,
-                                           uint16_t nparams, control_done_fn *done, void *arg);
+MUST_USE struct control_ask *control_query(struct control *c, struct loop *from,
+                                           struct slice dbname, const char *sql,
+                                           const char *const *params, uint16_t nparams,
+                                           control_done_fn *done, void *arg);
 
 /* The asker goes away: `done` will not be called. What was asked may happen all the same. Only on the
  * thread that asked, before `done` was called. */

@@ -69,9 +69,13 @@ static void test_md5(void **state)
 static void test_base64(void **state)
 {
     (void)state;
-    static const char *const pairs[][2] = {
-        {"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-        {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+    static const char *const pairs[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"}};
     struct buf b;
     buf_init(&b, 64);
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
@@ -88,7 +92,7 @@ static void test_base64(void **state)
 static void test_base64_refuses(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"Z",    "Zg",   "Zg=",  "Zh==", "Zm9=",     "Zg==Zg==", "Z===",
+    static const char *const bad[] = {"Z",    "Zg",   "Zg=",   "Zh==", "Zm9=", "Zg==Zg==", "Z===",
                                       "====", "Zm9 ", "Zm\n9", "Zm-_", "=m9v", "Zm=v"};
     struct buf b;
     buf_init(&b, 64);
@@ -124,9 +128,12 @@ static void test_random_equals_wipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256), cmocka_unit_test(test_hmac),
-        cmocka_unit_test(test_pbkdf2), cmocka_unit_test(test_md5),
-        cmocka_unit_test(test_base64), cmocka_unit_test(test_base64_refuses),
+        cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_hmac),
+        cmocka_unit_test(test_pbkdf2),
+        cmocka_unit_test(test_md5),
+        cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_base64_refuses),
         cmocka_unit_test(test_random_equals_wipe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

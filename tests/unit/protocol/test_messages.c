@@ -374,8 +374,8 @@ static void test_sasl_list(void **state)
 static void test_errors_are_rewritten(void **state)
 {
     (void)state;
-    static const struct wire_field_edit edits[] = {
-        {'P', "7"}, {'W', NULL}, {'F', NULL}, {'L', NULL}, {'R', NULL}, {'H', "Added."}};
+    static const struct wire_field_edit edits[] = {{'P', "7"},  {'W', NULL}, {'F', NULL},
+                                                   {'L', NULL}, {'R', NULL}, {'H', "Added."}};
     struct slice body = S("SFEHLER\0VERROR\0C42601\0Mmessage\0P99\0Wcontext\0Fparse.y\0L7\0Rf\0"
                           "zunknown\0\0");
     struct buf b;

@@ -37,14 +37,13 @@ static void test_rfc7677(void **state)
     buf_init(&out, 1024);
     assert_true(scram_server_new(&v, SERVER_NONCE, &s, &err));
     assert_true(scram_server_challenge(s, slice_cstr("n,,n=user,r=" CLIENT_NONCE), &out, &err));
-    assert_true(slice_equals_cstr(buf_slice(&out), "r=" CLIENT_NONCE SERVER_NONCE ",s=" RFC_SALT
-                                                   ",i=4096"));
+    assert_true(slice_equals_cstr(buf_slice(&out),
+                                  "r=" CLIENT_NONCE SERVER_NONCE ",s=" RFC_SALT ",i=4096"));
     buf_clear(&out);
-    assert_true(scram_server_finish(
-        s,
-        slice_cstr("c=biws,r=" CLIENT_NONCE SERVER_NONCE
-                   ",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="),
-        &out, key, &err));
+    assert_true(scram_server_finish(s,
+                                    slice_cstr("c=biws,r=" CLIENT_NONCE SERVER_NONCE
+                                               ",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="),
+                                    &out, key, &err));
     assert_true(
         slice_equals_cstr(buf_slice(&out), "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
     scram_server_free(s);
@@ -84,8 +83,8 @@ static bool exchange(const char *password, const char *stored, struct err *err)
     buf_init(&b, 1024);
     assert_true(scram_client_new(slice_cstr(password), NULL, &c, err));
     assert_true(scram_server_new(&v, NULL, &s, err));
-    bool ok = scram_client_write_first(c, &a, err) &&
-              scram_server_challenge(s, buf_slice(&a), &b, err);
+    bool ok =
+        scram_client_write_first(c, &a, err) && scram_server_challenge(s, buf_slice(&a), &b, err);
     buf_clear(&a);
     ok = ok && scram_client_step(c, buf_slice(&b), &a, err);
     buf_clear(&b);
@@ -129,10 +128,10 @@ static void test_hostile_challenges(void **state)
     static const char *const bad[] = {
         "",
         "r=",
-        "r=abc,s=c2FsdA==,i=4096",      /* adds nothing to our nonce */
-        "r=abX1,s=c2FsdA==,i=4096",     /* not ours */
+        "r=abc,s=c2FsdA==,i=4096",  /* adds nothing to our nonce */
+        "r=abX1,s=c2FsdA==,i=4096", /* not ours */
         "r=xabc,s=c2FsdA==,i=4096",
-        "r=abc d,s=c2FsdA==,i=4096",    /* not printable */
+        "r=abc d,s=c2FsdA==,i=4096", /* not printable */
         "r=abc\x7f,s=c2FsdA==,i=4096",
         "r=abc1",
         "r=abc1,",
@@ -178,7 +177,12 @@ static void test_huge_challenge(void **state)
 static void test_finals(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "v=", "v=AAAA", "v=*", "x=1", "e=invalid-proof",
+    static const char *const bad[] = {"",
+                                      "v=",
+                                      "v=AAAA",
+                                      "v=*",
+                                      "x=1",
+                                      "e=invalid-proof",
                                       "v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="};
     struct scram_client *c;
     struct buf out;
@@ -230,10 +234,21 @@ static bool server_takes_first(const char *first, struct err *err)
 static void test_hostile_first_messages(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "",          "n",           "n,",           "n,,",         "n,,n=",
-        "n,,n=,r=",  "n,,r=abc",    "n,a=x,n=,r=a", "q,,n=,r=abc", "p=tls-unique,,n=,r=abc",
-        "p,,n=,r=a", "n,,m=x,n=,r=abc", "n,,n=,r=a b", "n,,n=,r=abc,", "n=,r=abc"};
+    static const char *const bad[] = {"",
+                                      "n",
+                                      "n,",
+                                      "n,,",
+                                      "n,,n=",
+                                      "n,,n=,r=",
+                                      "n,,r=abc",
+                                      "n,a=x,n=,r=a",
+                                      "q,,n=,r=abc",
+                                      "p=tls-unique,,n=,r=abc",
+                                      "p,,n=,r=a",
+                                      "n,,m=x,n=,r=abc",
+                                      "n,,n=,r=a b",
+                                      "n,,n=,r=abc,",
+                                      "n=,r=abc"};
     struct err err;
     assert_true(server_takes_first("n,,n=,r=abc", &err));
     assert_true(server_takes_first("y,,n=user,r=abc,x=extension", &err));
@@ -250,8 +265,7 @@ static bool server_takes_final(const char *final, struct err *err)
     uint8_t key[CRYPTO_SHA256_BYTES];
     buf_init(&out, 8192);
     assert_true(scram_server_new(&v, SERVER_NONCE, &s, err));
-    assert_true(
-        scram_server_challenge(s, slice_cstr("n,,n=user,r=" CLIENT_NONCE), &out, err));
+    assert_true(scram_server_challenge(s, slice_cstr("n,,n=user,r=" CLIENT_NONCE), &out, err));
     bool ok = scram_server_finish(s, slice_cstr(final), &out, key, err);
     scram_server_free(s);
     buf_fini(&out);

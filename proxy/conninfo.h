@@ -1,0 +1,37 @@
+/* A libpq connection string as far as the control connection needs it. Jobs hand the same string to
+ * libpq; so what is understood here is understood as libpq does, and what is not is refused. */
+#ifndef CONNINFO_H
+#define CONNINFO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+#define CONNINFO_VALUE_BYTES 512
+
+struct conninfo {
+    char host[CONNINFO_VALUE_BYTES]; /* hostaddr if given; name, address or folder of a socket */
+    char named_host[CONNINFO_VALUE_BYTES]; /* host as written: what the password file goes by */
+    uint16_t port;
+    char user[64];
+    char password[CONNINFO_VALUE_BYTES]; /* "": none given */
+    char passfile[CONNINFO_VALUE_BYTES];
+};
+
+/* "key=value key='quoted \' value'", or "postgresql://user:password@host:port/?key=value".
+ * dbname, application_name, timeouts, keepalives and the like are read over: they concern jobs.
+ * Errors   F0000 syntax, unknown key, several hosts; 0A000 sslmode=require and above */
+MUST_USE bool conninfo_read(const char *text, struct conninfo *out, struct err *err);
+/* Wipes the password. */
+void conninfo_fini(struct conninfo *c);
+
+/* The password of the first line of a password file (host:port:database:user:password, "*" matches
+ * all, "\" escapes) that matches; false: no line does. `content` is the whole file. */
+bool conninfo_find_password(struct slice content, const struct conninfo *c, struct slice dbname,
+                            char *out, size_t size);
+
+#endif
