@@ -26,11 +26,18 @@ void gate_free(struct gate *g);
 size_t gate_object_count(const struct gate *g);
 const struct handler_object *gate_object(const struct gate *g, size_t number);
 
-/* What of the session's state decides how a text is read. */
+/* What of the session's state decides how a text is read.
+ *
+ * The questions of a result (`ask`) and its objects (`objects`) may have to be put to the server
+ * first. If all answers are true and no object is shadowed, use the result as it is. Otherwise
+ * inspect the same text once more with `answers` and `shadowed` filled: the statements whose answer
+ * is false, and the names that are shadowed, are then left as the client wrote them. */
 struct gate_session {
     bool standard_conforming_strings; /* as last reported by the server */
     const char *client_encoding;      /* the server's name: "UTF8", "SJIS"; NULL: UTF8 */
     uint64_t shadowed;                /* bit n: the user's own object wins over object n */
+    const bool *answers; /* to the questions of the first inspection; NULL: not asked */
+    size_t answer_count;
 };
 
 MUST_USE bool gate_may_hold(const struct gate *g, struct slice text);
@@ -39,8 +46,8 @@ enum gate_verdict { GATE_PASS, GATE_REWRITE, GATE_REFUSE };
 
 /* One replaced piece. Texts are spliced, never deparsed. */
 struct gate_edit {
-    size_t start;     /* byte offset in the client's text */
-    size_t length;    /* bytes replaced */
+    size_t start;  /* byte offset in the client's text */
+    size_t length; /* bytes replaced */
     struct slice with;
 };
 
@@ -48,16 +55,19 @@ struct gate_result {
     enum gate_verdict verdict;
     struct gate_edit *edits; /* by start; not overlapping */
     size_t edit_count;
-    struct slice text;       /* GATE_REWRITE: what the server gets; no NUL behind */
+    struct slice text; /* GATE_REWRITE: what the server gets; no NUL behind */
     /* Tags of the CALL statements of the text, in order, one for each CommandComplete "CALL" that
      * the server will send: NULL where the CALL is the client's own. */
     const char **call_tags;
     size_t call_tag_count;
-    uint64_t objects;           /* bit n: object n was found; look them up for shadowing */
-    const char *ask;            /* as in struct handler_answer; several are joined by AND */
-    const char *secrets;        /* JSON object, or NULL */
+    uint64_t objects; /* bit n: object n was found, not behind pg_catalog: the search_path
+                                   counts, look it up for shadowing */
+    const char *ask;  /* NULL, or "SELECT …": one row of ask_count boolean columns (NULL
+                                   counts as false), to be asked before; NULL once answered */
+    size_t ask_count;
+    const char *secrets; /* JSON object, or NULL */
     bool wakes_workers;
-    bool needs_support_schema;  /* always so for REWRITE */
+    bool needs_support_schema; /* always so for REWRITE */
 };
 
 /* Reads a Query or Parse text. `a` owns the result's texts (statement arena).

@@ -17,7 +17,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-struct token; /* proxy/lexer.h */
+struct token;         /* proxy/lexer.h */
+struct lexer_dialect; /* proxy/lexer.h */
 
 enum handler_object_kind {
     HANDLER_FUNCTION, /* ours only as a call `name(` */
@@ -35,10 +36,14 @@ struct handler_object {
 
 /* ANSWER. What a parsed statement becomes. All texts are borrowed from the statement arena. */
 struct handler_answer {
-    const char *call;    /* "CALL pgveneer.create_server(…)": values quoted, no parameters */
-    const char *tag;     /* command tag that the client sees: "CREATE SERVER" */
-    const char *ask;     /* NULL, or "SELECT <boolean>": asked of the server before; unless true the
-                            client's own text is forwarded unchanged */
+    const char *call;  /* "CALL pgveneer.create_server(…)": values quoted, no parameters */
+    const char *tag;   /* command tag that the client sees: "CREATE SERVER" */
+    const char *ask;   /* NULL, or a boolean expression: asked of the server before; unless true
+                            the client's own statement is forwarded unchanged */
+    const char *about; /* NULL, or what `ask` asks about: "server s1". When an earlier statement of
+                            the same text `makes` it, that one's question counts too: the server
+                            cannot know yet what is not made yet */
+    const char *makes; /* NULL, or what the statement makes, in the words of `about` */
     const char *secrets; /* NULL, or a JSON object that must not stand in any statement text; it is
                             handed over as a bound parameter, and `call` finds it in the session
                             setting pgveneer.secrets, which it empties */
@@ -46,24 +51,33 @@ struct handler_answer {
 };
 
 enum handler_claim {
-    HANDLER_PASS,   /* not ours: the server gets the text as it is */
-    HANDLER_ANSWER, /* ours, *answer is filled */
-    HANDLER_REFUSE  /* ours and wrong: *err says why; err->position is a byte offset + 1 into the
-                       statement, or 0. The text, which may hold secrets, is not sent to the server */
+    HANDLER_PASS,      /* not ours: the server gets the text as it is */
+    HANDLER_ANSWER,    /* ours, *answer is filled */
+    HANDLER_NO_MEMORY, /* for the answer; the whole text is forwarded */
+    HANDLER_REFUSE     /* ours and wrong: *err says why; err->position is a byte offset + 1 into the
+                       text, or 0. The text, which may hold secrets, is not sent to the server */
+};
+
+/* One top-level statement. */
+struct handler_text {
+    struct slice text;          /* the whole Query or Parse text */
+    const struct token *tokens; /* of this statement, without a final semicolon; offsets
+                                            count from text.data */
+    size_t count;
+    const struct lexer_dialect *dialect; /* how literals are to be read and written */
 };
 
 struct handler_statement {
     /* Leading words, lower case, single spaces: "create server". The gate calls `claim` for a
      * top-level statement that starts so. */
     const char *lead;
-    /* tokens  of this one statement, without a final semicolon; offsets count from text.data */
-    enum handler_claim (*claim)(struct arena *a, struct slice text, const struct token *tokens,
-                                size_t count, struct handler_answer *answer, struct err *err);
+    enum handler_claim (*claim)(struct arena *a, const struct handler_text *statement,
+                                struct handler_answer *answer, struct err *err);
 };
 
 struct handler {
-    const char *name;                           /* "hudi" */
-    const struct handler_object *objects;       /* static */
+    const char *name;                     /* "hudi" */
+    const struct handler_object *objects; /* static */
     size_t object_count;
     const struct handler_statement *statements; /* static */
     size_t statement_count;

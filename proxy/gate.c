@@ -1,0 +1,506 @@
+/* The gate: finds what is ours in a text and says what goes to the server instead.
+ *
+ *   text ── lexer ── context ──► names of objects in a place that reads them   REWRITE: an edit
+ *                 └─ statements that start with a handler's words ─► claim()   ANSWER: an edit
+ *                                                                              over the statement
+ *
+ * One pass over the tokens. A statement ends at a semicolon outside parentheses and atomic bodies; at
+ * its end the handlers whose leading words it has are asked, and the edits found inside give way to
+ * the CALL that one of them answers with. A bare relation whose name the statement defines as a common
+ * table expression is taken back there too.
+ *
+ * Anything unreadable (a literal without end) means that the server will refuse the whole text: it
+ * goes there as it is. */
+#include "proxy/gate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/attr.h"
+#include "context.h"
+#include "prefilter.h"
+#include "proxy/lexer.h"
+#include "splice.h"
+
+/* A quoted identifier can spell any name without its letters, in Unicode escapes. */
+#define ANCHOR_UNICODE "u&\""
+
+struct gate {
+    const struct handler *const *handlers; /* owns the array */
+    size_t handler_count;
+    const struct handler_object *objects[GATE_MAX_OBJECTS];
+    size_t object_count;
+    uint64_t by_first[256]; /* objects whose name starts so */
+    struct prefilter *prefilter;
+};
+
+/* --- compiling ------------------------------------------------------------------------------------ */
+
+static bool add_objects(struct gate *g, const struct handler *h, struct err *err)
+{
+    for (size_t i = 0; i < h->object_count; i++) {
+        if (g->object_count == GATE_MAX_OBJECTS)
+            return err_set(err, SQLSTATE_INTERNAL_ERROR, "more than %d vendor objects",
+                           GATE_MAX_OBJECTS);
+        g->by_first[(unsigned char)h->objects[i].name[0]] |= (uint64_t)1 << g->object_count;
+        g->objects[g->object_count++] = &h->objects[i];
+    }
+    return true;
+}
+
+static bool compile_prefilter(struct gate *g, struct err *err)
+{
+    size_t count = 1;
+    for (size_t i = 0; i < g->handler_count; i++)
+        count += g->handlers[i]->anchor_count;
+    const char **words = calloc(count, sizeof *words);
+    if (words == NULL)
+        return err_no_memory(err);
+    size_t n = 0;
+    words[n++] = ANCHOR_UNICODE;
+    for (size_t i = 0; i < g->handler_count; i++)
+        for (size_t k = 0; k < g->handlers[i]->anchor_count; k++)
+            words[n++] = g->handlers[i]->anchors[k];
+    bool made = prefilter_new(words, n, &g->prefilter, err);
+    free(words);
+    return made;
+}
+
+bool gate_new(const struct handler *const *handlers, size_t count, struct gate **out,
+              struct err *err)
+{
+    struct gate *g = calloc(1, sizeof *g);
+    const struct handler **copy = calloc(count + 1, sizeof(struct handler *));
+    if (g == NULL || copy == NULL) {
+        free(g);
+        free(copy);
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < count; i++)
+        copy[i] = handlers[i];
+    g->handlers = copy;
+    g->handler_count = count;
+    bool good = compile_prefilter(g, err);
+    for (size_t i = 0; good && i < count; i++)
+        good = add_objects(g, handlers[i], err);
+    if (!good) {
+        gate_free(g);
+        return false;
+    }
+    *out = g;
+    return true;
+}
+
+void gate_free(struct gate *g)
+{
+    if (g == NULL)
+        return;
+    prefilter_free(g->prefilter);
+    free((void *)g->handlers);
+    free(g);
+}
+
+size_t gate_object_count(const struct gate *g)
+{
+    return g->object_count;
+}
+
+const struct handler_object *gate_object(const struct gate *g, size_t number)
+{
+    return g->objects[number];
+}
+
+bool gate_may_hold(const struct gate *g, struct slice text)
+{
+    return prefilter_may_hold(g->prefilter, text);
+}
+
+/* --- one inspection ------------------------------------------------------------------------------- */
+
+/* An edit, and the object whose name it qualifies. */
+struct found {
+    struct gate_edit edit;
+    uint64_t object; /* its bit; 0: a CALL in place of a statement */
+    bool bare;       /* not behind pg_catalog: search_path and CTEs matter */
+};
+
+/* A CALL whose question waits for its answer. */
+struct question {
+    const char *ask;   /* boolean expression */
+    const char *makes; /* or NULL */
+};
+
+#define LEAD_WORDS 4
+
+struct inspection {
+    const struct gate *gate;
+    const struct gate_session *session;
+    struct arena *arena;
+    struct slice text;
+    struct lexer_dialect dialect;
+    struct gate_result *result;
+    struct err *err;
+    bool memory; /* false: an allocation failed, all else is void */
+    bool refused;
+
+    struct found *found;
+    size_t found_count, found_capacity;
+    struct question *questions;
+    size_t question_count, question_capacity;
+    size_t tag_capacity;
+
+    /* the current statement */
+    size_t first_found;
+    size_t start, end; /* of its first and last token; equal: no token yet */
+    char lead[LEAD_WORDS][TOKEN_NAME_BYTES];
+    size_t lead_count;
+    bool lead_over;
+    uint64_t cte_names; /* objects whose name it gives to a common table expression */
+};
+
+/* Makes room for one more; the array moves inside the arena. NULL: no memory. */
+static void *grow(struct inspection *in, void *items, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return items;
+    size_t more = *capacity == 0 ? 8 : *capacity * 2;
+    void *moved = arena_alloc_array(in->arena, more, size);
+    if (moved == NULL) {
+        in->memory = false;
+        return NULL;
+    }
+    if (count > 0)
+        memcpy(moved, items, count * size);
+    *capacity = more;
+    return moved;
+}
+
+static void add_found(struct inspection *in, struct found f)
+{
+    struct found *all = grow(in, in->found, in->found_count, &in->found_capacity, sizeof *all);
+    if (all == NULL)
+        return;
+    in->found = all;
+    in->found[in->found_count++] = f;
+}
+
+static void add_tag(struct inspection *in, const char *tag)
+{
+    struct gate_result *r = in->result;
+    const char **all =
+        grow(in, (void *)r->call_tags, r->call_tag_count, &in->tag_capacity, sizeof *all);
+    if (all == NULL)
+        return;
+    r->call_tags = all;
+    r->call_tags[r->call_tag_count++] = tag;
+}
+
+/* The object of this name and kind, as its bit; 0: none. */
+static uint64_t find_object(const struct gate *g, const char *name, enum handler_object_kind kind,
+                            const struct handler_object **object)
+{
+    for (uint64_t set = g->by_first[(unsigned char)name[0]]; set != 0; set &= set - 1) {
+        const struct handler_object *o = g->objects[__builtin_ctzll(set)];
+        if (o->kind == kind && strcmp(o->name, name) == 0) {
+            *object = o;
+            return set & (~set + 1);
+        }
+    }
+    return 0;
+}
+
+/* Qualifies the name at `t`: puts the schema before it, or in the place of pg_catalog. */
+static void add_name(struct inspection *in, const struct token *t, const struct spot *spot)
+{
+    const struct handler_object *o;
+    enum handler_object_kind kind = spot->kind == SPOT_CALL ? HANDLER_FUNCTION : HANDLER_RELATION;
+    uint64_t bit = find_object(in->gate, t->name, kind, &o);
+    bool bare = !spot->behind_catalog;
+    if (bit == 0)
+        return;
+    if (bare)
+        in->result->objects |= bit;
+    if (bare && (in->session->shadowed & bit) != 0)
+        return;
+    struct found f = {.object = bit, .bare = bare};
+    const char *with = bare ? arena_printf(in->arena, "%s.", o->schema) : o->schema;
+    if (with == NULL) {
+        in->memory = false;
+        return;
+    }
+    f.edit.start = bare ? t->start : spot->catalog_start;
+    f.edit.length = bare ? 0 : spot->catalog_end - spot->catalog_start;
+    f.edit.with = slice_cstr(with);
+    add_found(in, f);
+}
+
+static void note_cte(struct inspection *in, const struct token *t)
+{
+    const struct handler_object *o;
+    in->cte_names |= find_object(in->gate, t->name, HANDLER_RELATION, &o);
+}
+
+static void note_lead(struct inspection *in, const struct token *t)
+{
+    if (in->start == in->end)
+        in->start = t->start;
+    in->end = t->end;
+    if (in->lead_over)
+        return;
+    if (t->kind == TOKEN_WORD && in->lead_count < LEAD_WORDS)
+        memcpy(in->lead[in->lead_count++], t->name, sizeof t->name);
+    else
+        in->lead_over = true;
+}
+
+/* --- statements ----------------------------------------------------------------------------------- */
+
+/* Does the statement start with these words? */
+static bool has_lead(const struct inspection *in, const char *lead)
+{
+    for (size_t i = 0; i < in->lead_count; i++) {
+        size_t n = strlen(in->lead[i]);
+        if (strncmp(lead, in->lead[i], n) != 0)
+            return false;
+        if (lead[n] == '\0')
+            return true;
+        if (lead[n] != ' ')
+            return false;
+        lead += n + 1;
+    }
+    return false;
+}
+
+/* The whole condition for the statement, earlier statements of the text considered; NULL: none. */
+static const char *build_question(struct inspection *in, const struct handler_answer *answer)
+{
+    const char *ask = answer->ask;
+    for (size_t i = 0; i < in->question_count && answer->about != NULL && ask != NULL; i++) {
+        const struct question *q = &in->questions[i];
+        if (q->makes == NULL || strcmp(q->makes, answer->about) != 0)
+            continue;
+        if (q->ask == NULL)
+            return NULL;
+        ask = arena_printf(in->arena, "(%s) OR (%s)", ask, q->ask);
+        in->memory = in->memory && ask != NULL;
+    }
+    return ask;
+}
+
+/* Keeps what later statements may need. False: the answer to its question is known to be no. */
+static bool pass_question(struct inspection *in, const struct handler_answer *answer)
+{
+    const char *ask = build_question(in, answer);
+    if (ask != NULL && in->session->answers != NULL) {
+        size_t number = in->result->ask_count++;
+        if (number >= in->session->answer_count || !in->session->answers[number])
+            return false;
+    } else if (ask != NULL) {
+        in->result->ask_count++;
+    }
+    struct question *all =
+        grow(in, in->questions, in->question_count, &in->question_capacity, sizeof *all);
+    if (all == NULL)
+        return false;
+    in->questions = all;
+    in->questions[in->question_count++] = (struct question){ask, answer->makes};
+    return true;
+}
+
+static void refuse(struct inspection *in)
+{
+    in->refused = true;
+    if (in->err->position > 0) {
+        struct slice before = slice_part(in->text, 0, in->err->position - 1);
+        in->err->position = (uint32_t)encoding_count(in->dialect.encoding, before) + 1;
+    }
+}
+
+/* Each CALL may ask, and a question may repeat those of the statements before. */
+#define MAX_CALLS 200
+
+static void take_answer(struct inspection *in, const struct handler_answer *answer)
+{
+    if (in->question_count == MAX_CALLS) {
+        err_set(in->err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
+                "more than %d statements on servers and foreign tables in one query string",
+                MAX_CALLS);
+        refuse(in);
+        return;
+    }
+    if (!pass_question(in, answer))
+        return;
+    if (answer->secrets != NULL && in->result->secrets != NULL) {
+        err_set(in->err, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                "only one statement with secret options can be sent in one query string");
+        err_hint(in->err, "Send the statements one by one.");
+        refuse(in);
+        return;
+    }
+    if (answer->secrets != NULL)
+        in->result->secrets = answer->secrets;
+    in->result->wakes_workers = in->result->wakes_workers || answer->wakes_workers;
+    in->found_count = in->first_found;
+    add_found(in,
+              (struct found){.edit = {in->start, in->end - in->start, slice_cstr(answer->call)}});
+    add_tag(in, answer->tag);
+}
+
+/* Asks the handlers whose words the statement starts with; the first that does not pass decides. */
+static void ask_handlers(struct inspection *in, const struct handler *h, bool *decided)
+{
+    for (size_t i = 0; i < h->statement_count && !*decided && in->memory; i++) {
+        if (!has_lead(in, h->statements[i].lead))
+            continue;
+        struct token *tokens;
+        struct handler_text statement = {.text = in->text, .dialect = &in->dialect};
+        in->memory = lexer_read(in->arena, in->text, in->start, in->end, &in->dialect, &tokens,
+                                &statement.count);
+        if (!in->memory)
+            return;
+        statement.tokens = tokens;
+        struct handler_answer answer = {.call = NULL};
+        enum handler_claim claim = h->statements[i].claim(in->arena, &statement, &answer, in->err);
+        *decided = claim != HANDLER_PASS;
+        if (claim == HANDLER_ANSWER)
+            take_answer(in, &answer);
+        if (claim == HANDLER_REFUSE)
+            refuse(in);
+        if (claim == HANDLER_NO_MEMORY)
+            in->memory = false;
+    }
+}
+
+/* Takes back the bare relations that are common table expressions of the statement. */
+static void drop_cte_names(struct inspection *in)
+{
+    size_t kept = in->first_found;
+    for (size_t i = kept; i < in->found_count; i++)
+        if (!in->found[i].bare || (in->found[i].object & in->cte_names) == 0)
+            in->found[kept++] = in->found[i];
+    in->found_count = kept;
+}
+
+static void end_statement(struct inspection *in)
+{
+    size_t tags = in->result->call_tag_count;
+    bool decided = false;
+    drop_cte_names(in);
+    for (size_t i = 0; i < in->gate->handler_count && !decided && in->memory; i++)
+        ask_handlers(in, in->gate->handlers[i], &decided);
+    if (in->result->call_tag_count == tags && in->lead_count > 0 &&
+        strcmp(in->lead[0], "call") == 0)
+        add_tag(in, NULL);
+    in->first_found = in->found_count;
+    in->start = in->end;
+    in->lead_count = 0;
+    in->lead_over = false;
+    in->cte_names = 0;
+}
+
+/* --- the pass ------------------------------------------------------------------------------------- */
+
+static void take_token(struct inspection *in, struct context *c, const struct token *t,
+                       const struct token *next)
+{
+    struct spot spot;
+    if (context_is_top(c) && token_is_symbol(t, ';')) {
+        end_statement(in);
+        context_start(c);
+        return;
+    }
+    note_lead(in, t);
+    in->memory = context_feed(c, t, next, &spot);
+    if (spot.kind == SPOT_CTE)
+        note_cte(in, t);
+    else if (spot.kind != SPOT_NONE && in->memory)
+        add_name(in, t, &spot);
+}
+
+/* Reads the whole text. False: a token is broken. */
+static bool read_text(struct inspection *in)
+{
+    struct lexer x;
+    struct context c;
+    struct token tokens[2];
+    size_t current = 0;
+    in->memory = context_init(&c, in->arena);
+    lexer_init(&x, in->text, &in->dialect);
+    bool more = lexer_next(&x, &tokens[current]);
+    while (more && in->memory && !in->refused) {
+        if (tokens[current].kind == TOKEN_BAD)
+            return false;
+        more = lexer_next(&x, &tokens[1 - current]);
+        take_token(in, &c, &tokens[current], more ? &tokens[1 - current] : NULL);
+        current = 1 - current;
+    }
+    if (in->memory && !in->refused)
+        end_statement(in);
+    return true;
+}
+
+static void write_question(struct inspection *in)
+{
+    struct gate_result *r = in->result;
+    const char *text = NULL;
+    if (in->session->answers != NULL)
+        r->ask_count = 0; /* answered */
+    if (r->ask_count == 0)
+        return;
+    for (size_t i = 0; i < in->question_count; i++) {
+        if (in->questions[i].ask == NULL)
+            continue;
+        text = text == NULL ? arena_printf(in->arena, "SELECT (%s)", in->questions[i].ask)
+                            : arena_printf(in->arena, "%s, (%s)", text, in->questions[i].ask);
+        if (text == NULL) {
+            in->memory = false;
+            return;
+        }
+    }
+    r->ask = text;
+}
+
+static void write_result(struct inspection *in)
+{
+    struct gate_result *r = in->result;
+    r->edits = arena_alloc_array(in->arena, in->found_count, sizeof *r->edits);
+    if (r->edits == NULL) {
+        in->memory = false;
+        return;
+    }
+    r->edit_count = in->found_count;
+    for (size_t i = 0; i < in->found_count; i++) {
+        r->edits[i] = in->found[i].edit;
+        for (uint64_t bit = in->found[i].object; bit != 0; bit &= bit - 1)
+            if (in->gate->objects[__builtin_ctzll(bit)]->wakes_workers)
+                r->wakes_workers = true;
+    }
+    if (!splice_text(in->arena, in->text, r->edits, r->edit_count, &r->text))
+        in->memory = false;
+    r->verdict = GATE_REWRITE;
+    r->needs_support_schema = true;
+    write_question(in);
+}
+
+bool gate_inspect(const struct gate *g, const struct gate_session *s, struct slice text,
+                  struct arena *a, struct gate_result *out, struct err *err)
+{
+    *out = (struct gate_result){.verdict = GATE_PASS};
+    struct inspection in = {.gate = g,
+                            .session = s,
+                            .arena = a,
+                            .text = text,
+                            .result = out,
+                            .err = err,
+                            .memory = true};
+    in.dialect.standard_conforming_strings = s->standard_conforming_strings;
+    in.dialect.encoding = encoding_find(s->client_encoding);
+    bool readable = read_text(&in);
+    if (in.memory && readable && !in.refused && in.found_count > 0)
+        write_result(&in);
+    if (!in.memory || !readable)
+        *out = (struct gate_result){.verdict = GATE_PASS};
+    if (in.memory && in.refused)
+        *out = (struct gate_result){.verdict = GATE_REFUSE};
+    return in.memory;
+}
