@@ -152,6 +152,25 @@ static bool answer_question(const char *word)
     return true;
 }
 
+/* libpq would fill what a connection string leaves out from PGPORT, PGUSER and their like; the
+ * proxy's own connections would not. Who started us must not matter, so none of them is left. */
+static void forget_libpq_variables(void)
+{
+    extern char **environ;
+    for (char **entry = environ; *entry != NULL;) {
+        char name[64];
+        size_t n = strcspn(*entry, "=");
+        if (strncmp(*entry, "PG", 2) != 0 || strncmp(*entry, "PGVENEER_", 9) == 0 ||
+            n >= sizeof name) {
+            entry++;
+            continue;
+        }
+        memcpy(name, *entry, n);
+        name[n] = '\0';
+        unsetenv(name); /* moves the next one here */
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct main_options options;
@@ -168,6 +187,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "pgveneer %s needs --dbname\n", command->name);
         return MAIN_USAGE;
     }
+    forget_libpq_variables();
     signal(SIGPIPE, SIG_IGN);
     return run_command(command, &options);
 }

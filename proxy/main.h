@@ -40,12 +40,16 @@ int main_uninstall(struct config *c, const struct main_options *o);
 /* Gets a configuration that may be wrong, and what is wrong with it. */
 int main_check(struct config *c, const struct config_errors *errors);
 
-/* main_role.c: the features' migrations, in their order. */
-#define MAIN_MIGRATION_LISTS 2
+/* main_role.c: the features' migrations in their order, and behind them one that brings settings
+ * which SQL must know into the database. Points into itself: not to be copied. */
+#define MAIN_MIGRATION_LISTS 3
 struct main_migrations {
     struct migration_list lists[MAIN_MIGRATION_LISTS];
+    struct migration settings;
+    char name[64];
+    char sql[1024];
 };
-struct main_migrations main_find_migrations(void);
+void main_list_migrations(const struct config *c, struct main_migrations *out);
 
 /* main_role.c: the proxy and the worker as this process; return an exit code when they end. */
 int main_serve_proxy(const struct config *c);

@@ -7,7 +7,6 @@
 #include "main.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -87,7 +86,6 @@ static void check_backend(struct check *k)
         return; /* told with the configuration's errors */
     snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user=%s passfile=/nonexistent", b.host,
              b.port, k->service_user[0] != '\0' ? k->service_user : "postgres");
-    unsetenv("PGPASSWORD");
     if (pgclient_open(conninfo, "postgres", "pgveneer check", &c, &err)) {
         pgclient_close(c);
         err_set(&err, SQLSTATE_INVALID_AUTHORIZATION,
@@ -162,7 +160,8 @@ int main_install(struct config *c, const struct main_options *o)
     struct buf script;
     struct err err;
     buf_init(&script, SCRIPT_MAX_BYTES);
-    struct main_migrations m = main_find_migrations();
+    struct main_migrations m;
+    main_list_migrations(c, &m);
     bool ok = main_drop_rights(c, &err) &&
               (migration_script(m.lists, ARRAY_LEN(m.lists), &script) ||
                err_no_memory(&err)) &&

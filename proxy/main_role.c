@@ -6,6 +6,7 @@
  * stands on no command line and in no file. */
 #include "main.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +26,35 @@ static const struct handler *const handlers[] = {&task_handler, &hudi_handler};
 static const struct task_kind *const task_kinds[] = {&hudi_task_kind};
 extern const struct migration_list task_migrations, hudi_migrations; /* made by the build */
 
-struct main_migrations main_find_migrations(void)
+/* A migration runs once for each name, so its name holds a sum of what it writes, and it forgets its
+ * predecessors: a value that comes back is written again. */
+static void write_settings_migration(const struct config *c, struct main_migrations *m)
 {
-    return (struct main_migrations){.lists = {task_migrations, hudi_migrations}};
+    char role[2 * 64 + 1];
+    size_t n = 0;
+    uint64_t sum = 14695981039346656037u;
+    for (const char *p = c->admin_role; *p != '\0' && n + 2 < sizeof role; p++) {
+        sum = (sum ^ (unsigned char)*p) * 1099511628211u;
+        if (*p == '\'')
+            role[n++] = *p;
+        role[n++] = *p;
+    }
+    role[n] = '\0';
+    snprintf(m->name, sizeof m->name, "settings_%016" PRIx64, sum);
+    snprintf(m->sql, sizeof m->sql,
+             "INSERT INTO pgveneer.setting (name, value) VALUES ('admin_role', '%s')\n"
+             "ON CONFLICT (name) DO UPDATE SET value = excluded.value;\n"
+             "DELETE FROM pgveneer.migration WHERE feature = 'main' AND name <> '%s';\n",
+             role, m->name);
+    m->settings = (struct migration){"main", m->name, m->sql};
+}
+
+void main_list_migrations(const struct config *c, struct main_migrations *out)
+{
+    write_settings_migration(c, out);
+    out->lists[0] = task_migrations;
+    out->lists[1] = hudi_migrations;
+    out->lists[2] = (struct migration_list){&out->settings, 1};
 }
 
 /* ---- proxy -------------------------------------------------------------- */
@@ -50,21 +77,15 @@ static const char *or_null(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
-static void log_ready(void *arg, uint16_t listen_port)
-{
-    const struct config *c = arg;
-    log_info("proxy", "ready for clients on port %u of %s, backend %s", listen_port,
-             c->listen_addr[0] != '\0' ? c->listen_addr : c->unix_socket_dir, c->backend);
-}
-
 int main_serve_proxy(const struct config *c)
 {
     struct arena arena;
     const char *addrs[MAX_LISTEN_ADDRS];
     struct config_backend backend;
-    struct main_migrations migrations = main_find_migrations();
+    struct main_migrations migrations;
     struct proxy_config p;
     struct err err;
+    main_list_migrations(c, &migrations);
     arena_init(&arena, 0);
     proxy_config_init(&p);
     bool ok = config_read_backend(c->backend, &backend, &err);
@@ -84,8 +105,6 @@ int main_serve_proxy(const struct config *c)
     p.handler_count = ARRAY_LEN(handlers);
     p.migrations = migrations.lists;
     p.migration_count = ARRAY_LEN(migrations.lists);
-    p.on_ready = log_ready;
-    p.on_ready_arg = (void *)c;
     ok = ok && proxy_run(&p, &err);
     if (!ok)
         log_err(LOG_LEVEL_ERROR, "proxy", "cannot serve", &err);
