@@ -125,7 +125,7 @@ AS $$
     SELECT EXISTS (SELECT FROM pg_class c
                      JOIN pg_rewrite r ON r.ev_class = c.oid
                      JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                    WHERE c.oid = rel AND c.relkind = 'v'
+                    WHERE c.oid = rel AND c.relkind = 'v' AND c.relpersistence = 'p'
                       AND d.refclassid = 'pg_proc'::regclass
                       AND d.refobjid = 'pgveneer.hudi_scan(oid)'::regprocedure)
 $$;

@@ -89,6 +89,16 @@ BEGIN
     END LOOP;
 END $$;
 
+CREATE FUNCTION pgveneer.check_masked(options jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM jsonb_each_text(options)
+                WHERE pgveneer.is_secret_option(key) AND value <> '********') THEN
+        RAISE EXCEPTION 'secret options are kept in pgveneer.secret' USING ERRCODE = '22023';
+    END IF;
+END $$;
+
 -- The options of a server and their values, whoever writes the row.
 CREATE FUNCTION pgveneer.foreign_server_guard() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -111,10 +121,7 @@ BEGIN
         RAISE EXCEPTION 'invalid server name: "%"', NEW.name
             USING ERRCODE = '42602', HINT = 'A name has 1 to 63 bytes.';
     END IF;
-    IF EXISTS (SELECT FROM jsonb_each_text(NEW.options)
-                WHERE pgveneer.is_secret_option(key) AND value <> '********') THEN
-        RAISE EXCEPTION 'secret options are kept in pgveneer.secret' USING ERRCODE = '22023';
-    END IF;
+    PERFORM pgveneer.check_masked(NEW.options);
     RETURN NEW;
 END $$;
 CREATE TRIGGER foreign_server_guard BEFORE INSERT OR UPDATE ON pgveneer.foreign_server
@@ -313,12 +320,17 @@ BEGIN
     RETURN mapped;
 END $$;
 
-CREATE FUNCTION pgveneer.check_mapping_options(options jsonb) RETURNS void
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION pgveneer.user_mapping_guard() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT pgveneer.check_options(options, ARRAY['access_key', 'secret_access_key',
-                                                 'security_token', 'user', 'password'])
-$$;
+BEGIN
+    PERFORM pgveneer.check_options(NEW.options, ARRAY['access_key', 'secret_access_key',
+                                                      'security_token', 'user', 'password']);
+    PERFORM pgveneer.check_masked(NEW.options);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER user_mapping_guard BEFORE INSERT OR UPDATE ON pgveneer.user_mapping
+    FOR EACH ROW EXECUTE FUNCTION pgveneer.user_mapping_guard();
 
 CREATE PROCEDURE pgveneer.create_user_mapping(role text, server text, options jsonb,
                                               if_not_exists boolean)
@@ -340,7 +352,6 @@ BEGIN
         RAISE EXCEPTION 'user mapping for "%" already exists for server "%"', role, server
             USING ERRCODE = '42710';
     END IF;
-    PERFORM pgveneer.check_mapping_options(o.shown);
     INSERT INTO pgveneer.user_mapping (server, role, options) VALUES (server, mapped, o.shown);
     PERFORM pgveneer.keep_secrets(server, true, mapped, o.shown, o.secret);
 END $$;
@@ -360,7 +371,6 @@ BEGIN
             USING ERRCODE = '42704';
     END IF;
     o := pgveneer.change_options(before, changes -> 'options');
-    PERFORM pgveneer.check_mapping_options(o.shown);
     UPDATE pgveneer.user_mapping m SET options = o.shown
      WHERE m.server = alter_user_mapping.server AND m.role = mapped;
     PERFORM pgveneer.keep_secrets(server, true, mapped, o.shown, o.secret);

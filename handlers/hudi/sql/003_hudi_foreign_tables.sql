@@ -139,11 +139,15 @@ END $$;
 
 CREATE FUNCTION pgveneer.register_foreign_table(relid oid, server text, options jsonb,
                                                 columns jsonb, distribution text) RETURNS void
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    IF NOT pgveneer.is_hudi_view(relid) THEN
+        RAISE EXCEPTION 'temporary foreign tables are not supported' USING ERRCODE = '0A000';
+    END IF;
     INSERT INTO pgveneer.foreign_table (relid, server, options, columns, distribution)
-    VALUES (relid, server, options, columns, coalesce(distribution, ''))
-$$;
+    VALUES (relid, server, options, columns, coalesce(distribution, ''));
+END $$;
 
 -- columns: [{"name", "type", "collation", "not_null"}]; distribution has no effect, the vendor's
 -- engine needs it.

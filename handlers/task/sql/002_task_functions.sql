@@ -57,7 +57,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION pgveneer.pg_task_pause(task_id text) RETURNS integer
-    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     t pgveneer.task := pgveneer.lock_task(task_id);
@@ -71,7 +71,7 @@ END $$;
 
 -- Also takes back a suspension, and makes the next run due at once.
 CREATE FUNCTION pgveneer.pg_task_resume(task_id text) RETURNS integer
-    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     t pgveneer.task := pgveneer.lock_task(task_id);
@@ -86,7 +86,7 @@ END $$;
 
 -- The task goes; what it knew of its progress and its history stay.
 CREATE FUNCTION pgveneer.pg_task_remove(task_id text) RETURNS integer
-    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     t pgveneer.task := pgveneer.lock_task(task_id);
@@ -97,7 +97,7 @@ END $$;
 
 -- The next run comes one new interval after the start of the last one, or at once if that is past.
 CREATE FUNCTION pgveneer.pg_task_reset_interval(task_id text, "interval" interval) RETURNS integer
-    LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     t pgveneer.task := pgveneer.lock_task(task_id);
@@ -117,5 +117,5 @@ END $$;
 
 -- Drivers that send every string as text or varchar: from there to interval is no implicit cast.
 CREATE FUNCTION pgveneer.pg_task_reset_interval(task_id text, "interval" text) RETURNS integer
-    LANGUAGE sql STRICT
+    LANGUAGE sql
 AS $$ SELECT pgveneer.pg_task_reset_interval($1, $2::pg_catalog.interval) $$;
