@@ -7,6 +7,8 @@
 
 #define APPLY_STAGE_ROWS "pg_temp.pgveneer_rows"
 #define APPLY_STAGE_KEYS "pg_temp.pgveneer_keys"
+#define APPLY_COUNTS "pg_temp.pgveneer_counts"
+#define APPLY_ONCE "pg_temp.pgveneer_once"
 #define APPLY_FUNCTION "pg_temp.pgveneer_write"
 
 struct apply {

@@ -1,19 +1,21 @@
-/* The statements that touch the target, and the function around them.
+/* The statements that touch the target, and what stands around them.
  *
- * A target may carry text of its owner: triggers, defaults, checks, domains, generated columns,
- * policies. Our login can become other roles, perhaps any; such text must not. So the statements run
- * in a function that is made as the owner and SECURITY DEFINER:
+ * A target may carry text of its owner: triggers, defaults, checks, domains, generated columns. Our
+ * login can become other roles, perhaps any; such text must not. A SECURITY DEFINER function of the
+ * owner keeps it from setting role and session_authorization, but not from leaving work behind that
+ * runs at COMMIT, with our rights: a deferred trigger (deferred anew by a trigger that fires when we
+ * make all constraints immediate), or a cursor WITH HOLD. PostgreSQL has a stricter state, made for
+ * functions in index expressions: a security-restricted operation runs as the table's owner, refuses
+ * both, and takes back every setting at its end. So we have one made:
  *
- *     SET LOCAL ROLE owner; CREATE FUNCTION pg_temp.pgveneer_write() … SECURITY DEFINER;
- *     SET LOCAL ROLE NONE;  SELECT * FROM pg_temp.pgveneer_write();
+ *     as the owner    a temporary table of one row, the function that writes (SECURITY DEFINER), and
+ *                     one that is said to be immutable and calls it
+ *     as the service  CREATE INDEX ON that table (that function (x))
  *
- * Inside, PostgreSQL refuses to set role and session_authorization. What could outlive the function
- * is ended before anything of ours follows:
- *   - deferred triggers: made immediate, so that they fire inside;
- *   - cursors WITH HOLD, whose query would run at COMMIT: CLOSE ALL;
- *   - settings (a planted search_path): pgclient_reset.
- * Our function is made anew for its one call and dropped, since its owner could replace it; all our
- * names are qualified, and search_path is pg_catalog.
+ * PostgreSQL evaluates the expression once for the one row; a second time would fail on the counts,
+ * which the function reports in a table of ours that has room for one row. Objects of the owner are
+ * never read, called or written by us afterwards, since his text may have changed them; all our names
+ * are qualified. Deferrable constraints of the target are checked at the end of each statement.
  *
  * Rows of one key come more than once when a Hudi table holds duplicates. That is rare, and sorting
  * is not cheap: first all rows are written as they are, and only when PostgreSQL reports that a row
@@ -207,15 +209,17 @@ static void put_upsert(struct apply *ap, struct buf *b, const struct apply_actio
 
 static void put_function(struct apply *ap, struct buf *b, const struct apply_action *action)
 {
-    buf_append_cstr(b, "#variable_conflict use_column\nDECLARE n pg_catalog.int8;\nBEGIN\n"
-                       "upserted := 0; deleted := 0;\n");
+    buf_append_cstr(b, "#variable_conflict use_column\nDECLARE n pg_catalog.int8; "
+                       "upserted pg_catalog.int8 := 0; deleted pg_catalog.int8 := 0;\nBEGIN\n"
+                       "SET CONSTRAINTS ALL IMMEDIATE;\n");
     put_deletes(ap, b, action);
     put_upsert(ap, b, action);
     if (ap->has_rows)
         buf_append_cstr(b, "GET DIAGNOSTICS upserted = ROW_COUNT;\n");
-    buf_append_cstr(b, "SET CONSTRAINTS ALL IMMEDIATE;\nEND");
+    buf_append_cstr(b, "INSERT INTO " APPLY_COUNTS " VALUES (0, upserted, deleted);\nEND");
 }
 
+/* As the owner: the function, its immutable face, and the table of one row. */
 static bool create_function(struct apply *ap, const struct apply_action *action, struct err *err)
 {
     struct buf body, b;
@@ -226,43 +230,57 @@ static bool create_function(struct apply *ap, const struct apply_action *action,
     char *quoted = text == NULL ? NULL : pgclient_quote_text(&ap->a, text);
     buf_fini(&body);
     buf_printf(&b,
-               "CREATE FUNCTION " APPLY_FUNCTION "(OUT upserted pg_catalog.int8, OUT deleted "
-               "pg_catalog.int8) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, "
-               "pg_temp SET row_security = off AS %s", quoted == NULL ? "" : quoted);
+               "CREATE FUNCTION " APPLY_FUNCTION "() RETURNS pg_catalog.void LANGUAGE plpgsql "
+               "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS %s;"
+               "CREATE FUNCTION " APPLY_FUNCTION "_once(pg_catalog.int4) RETURNS pg_catalog.int4 "
+               "LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM " APPLY_FUNCTION "(); RETURN 0; END';"
+               "CREATE TEMPORARY TABLE " APPLY_ONCE " ON COMMIT DROP AS SELECT 0 AS x",
+               quoted == NULL ? "" : quoted);
     b.failed = b.failed || quoted == NULL;
     return apply_run(ap, &b, err);
 }
 
-/* The owner reads what was staged, no more. */
+/* The owner reads what was staged and reports two numbers, no more. */
 static bool grant_stage(struct apply *ap, struct err *err)
 {
     struct buf b;
     buf_init(&b, WRITE_SQL_BYTES);
-    buf_printf(&b, "GRANT SELECT ON %s%s%s TO ", ap->has_rows ? APPLY_STAGE_ROWS : "",
+    buf_append_cstr(&b, "CREATE TEMPORARY TABLE " APPLY_COUNTS " (one pg_catalog.int4 UNIQUE, "
+                        "upserted pg_catalog.int8, deleted pg_catalog.int8) ON COMMIT DROP;"
+                        "GRANT INSERT ON " APPLY_COUNTS " TO ");
+    put_name(ap, &b, ap->spec->target->owner);
+    buf_printf(&b, "; GRANT SELECT ON %s%s%s TO ", ap->has_rows ? APPLY_STAGE_ROWS : "",
                ap->has_rows && ap->has_keys ? ", " : "", ap->has_keys ? APPLY_STAGE_KEYS : "");
     put_name(ap, &b, ap->spec->target->owner);
     return apply_run(ap, &b, err);
 }
 
+static bool call_function(struct apply *ap, struct apply_counts *counts, struct err *err)
+{
+    struct pgresult *r;
+    if (!pgclient_run(ap->c, "CREATE INDEX ON " APPLY_ONCE " (" APPLY_FUNCTION "_once(x))", err) ||
+        !pgclient_reset(ap->c, err) ||
+        !pgclient_query(ap->c, "SELECT upserted, deleted FROM " APPLY_COUNTS " WHERE one = 0", 0,
+                        NULL, &r, err))
+        return false;
+    counts->upserted = pgresult_int(r, 0, 0, 0);
+    counts->deleted = pgresult_int(r, 0, 1, 0);
+    pgresult_free(r);
+    return true;
+}
+
 static bool drop_stage(struct apply *ap, struct err *err)
 {
+    if (!pgclient_run(ap->c,
+                      "DROP TABLE " APPLY_COUNTS "; DROP TABLE " APPLY_ONCE ";"
+                      "DROP FUNCTION " APPLY_FUNCTION "_once(pg_catalog.int4);"
+                      "DROP FUNCTION " APPLY_FUNCTION "()", err))
+        return false;
     if (ap->has_rows && !pgclient_run(ap->c, "DROP TABLE " APPLY_STAGE_ROWS, err))
         return false;
     if (ap->has_keys && !pgclient_run(ap->c, "DROP TABLE " APPLY_STAGE_KEYS, err))
         return false;
     ap->has_rows = ap->has_keys = false;
-    return true;
-}
-
-static bool call_function(struct apply *ap, struct apply_counts *counts, struct err *err)
-{
-    struct pgresult *r;
-    if (!pgclient_query(ap->c, "SELECT upserted, deleted FROM " APPLY_FUNCTION "()", 0, NULL, &r,
-                        err))
-        return false;
-    counts->upserted = pgresult_int(r, 0, 0, 0);
-    counts->deleted = pgresult_int(r, 0, 1, 0);
-    pgresult_free(r);
     return true;
 }
 
@@ -274,7 +292,5 @@ bool apply_write(struct apply *ap, const struct apply_action *action, struct app
         return true;
     return grant_stage(ap, err) && apply_become_owner(ap, err) &&
            create_function(ap, action, err) && apply_become_service(ap, err) &&
-           call_function(ap, counts, err) && pgclient_run(ap->c, "CLOSE ALL", err) &&
-           pgclient_reset(ap->c, err) &&
-           pgclient_run(ap->c, "DROP FUNCTION " APPLY_FUNCTION "()", err) && drop_stage(ap, err);
+           call_function(ap, counts, err) && drop_stage(ap, err);
 }

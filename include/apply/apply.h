@@ -5,9 +5,9 @@
  *   apply_end(ap, &n)            the same for APPLY_KEYS: primary keys to delete
  *   apply_write(ap, &action, &counts)
  *
- * Rows are staged in a temporary table, then written as the target's owner inside a SECURITY DEFINER
- * function: what a user attached to the table (triggers, defaults, checks, domains) never runs with
- * rights beyond the owner's. An empty plain table is loaded directly: apply_begin(ap, APPLY_DIRECT)
+ * Rows are staged in a temporary table, then written as the target's owner inside a function from
+ * which no other role can be reached (write.c): what a user attached to the table (triggers, defaults,
+ * checks, domains) never runs with rights beyond the owner's. An empty plain table is loaded directly: apply_begin(ap, APPLY_DIRECT)
  * instead of all the rest.
  *
  * Fields of a row: the columns of spec.columns in that order; APPLY_ROWS: then, where

@@ -1,0 +1,52 @@
+/* A set of base files as one relation in SQL, with one column per synchronised column of the target.
+ *
+ * Files of one table need not have one schema: columns come and go, types widen, and DuckDB would take
+ * the first file's word for all. So files are put into groups of equal schema, and each group gets a
+ * SELECT of its own, with its own casts. Columns are called c0, c1, …; meta columns ct and sn. */
+#ifndef HUDI_RELATION_H
+#define HUDI_RELATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "columns.h"
+#include "duck.h"
+#include "plan.h"
+
+struct relation_group {
+    const char *signature;      /* names and types of all columns, and the path's values */
+    struct duck_vector *columns;
+    size_t column_count;
+    const char **values;        /* of the table's partition columns; NULL: files have them */
+    const char **paths;         /* local files */
+    size_t count;
+};
+
+struct relation {
+    const struct columns *columns;  /* borrows */
+    const struct hudi_table *table; /* borrows */
+    struct relation_group *groups;
+    size_t count;
+};
+
+/* Fetches the files and reads their schemas, no rows. Errors: store, XX001 not Parquet */
+MUST_USE bool relation_open(struct arena *a, struct duck *d, const struct hudi_table *table,
+                            const struct columns *columns, const struct hudi_slices *slices,
+                            struct relation *out, struct err *err);
+
+/* Appends "SELECT … FROM …" of one group. COLUMNS_KEY has ct as well where there are meta fields,
+ * under the names of the columns that the key consists of (c3, c0, …).
+ * Errors: 42804 a column cannot be stored */
+MUST_USE bool relation_put_group(struct buf *b, const struct relation *r, size_t group,
+                                 enum columns_part part, struct err *err);
+/* Appends all groups as one parenthesised query; without files one without rows. */
+MUST_USE bool relation_put(struct buf *b, const struct relation *r, enum columns_part part,
+                           struct err *err);
+/* Is there a file in which a column of that name stands? Case as in columns_find. */
+bool relation_has(const struct relation *r, const char *name);
+
+#endif
