@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "protocol/copy_binary.h"
 #include "stage.h"
@@ -81,13 +82,15 @@ bool apply_become_service(struct apply *ap, struct err *err)
 bool apply_is_empty(struct apply *ap, bool *empty, struct err *err)
 {
     struct pgresult *r = NULL;
-    char *sql = arena_printf(&ap->a, "SELECT NOT EXISTS (SELECT FROM %s)", ap->spec->target->name);
-    if (sql == NULL)
+    const char *name = ap->spec->target->name;
+    char *lock = arena_printf(&ap->a, "LOCK TABLE %s IN ROW EXCLUSIVE MODE", name);
+    char *look = arena_printf(&ap->a, "SELECT NOT EXISTS (SELECT FROM %s)", name);
+    if (lock == NULL || look == NULL)
         return err_no_memory(err);
     /* row_security off: an error instead of the user's policy, where one would apply. */
-    bool ok = apply_become_owner(ap, err) &&
+    bool ok = apply_become_owner(ap, err) && pgclient_run(ap->c, lock, err) &&
               pgclient_run(ap->c, "SET LOCAL row_security = off", err) &&
-              pgclient_query(ap->c, sql, 0, NULL, &r, err);
+              pgclient_query(ap->c, look, 0, NULL, &r, err);
     if (!ok)
         return false;
     *empty = pgresult_bool(r, 0, 0);

@@ -42,7 +42,8 @@ MUST_USE bool apply_new(struct pgclient *c, const struct apply_spec *spec, struc
 /* Leaves the transaction as it is. */
 void apply_free(struct apply *ap);
 
-/* Is the target empty? Row security cannot hide rows from it. Errors: 42501 */
+/* Is the target empty? Locks it (ROW EXCLUSIVE), so that until the end of the transaction nobody adds
+ * a trigger or the like. Row security cannot hide rows from it. Errors: 42501 */
 MUST_USE bool apply_is_empty(struct apply *ap, bool *empty, struct err *err);
 
 enum apply_stream { APPLY_ROWS, APPLY_KEYS, APPLY_DIRECT };
