@@ -254,7 +254,7 @@ class Pgveneer:
         if self.process is None:
             return None
         process, self.process = self.process, None
-        code = process.stop(sig)
+        code = process.stop(sig, timeout=TIMEOUT_S + 15)  # clients may finish for 30 s
         found = SANITIZER.search(process.text())
         if found:
             raise AssertionError(f"{self.name}: {found.group(0)}\n{process.tail(120)}")
