@@ -340,6 +340,7 @@ static void take_answer(struct inspection *in, const struct handler_answer *answ
     if (answer->secrets != NULL)
         in->result->secrets = answer->secrets;
     in->result->wakes_workers = in->result->wakes_workers || answer->wakes_workers;
+    in->result->makes_objects = in->result->makes_objects || answer->makes != NULL;
     in->found_count = in->first_found;
     add_found(in,
               (struct found){.edit = {in->start, in->end - in->start, slice_cstr(answer->call)}});

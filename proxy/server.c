@@ -173,17 +173,37 @@ static bool make_shared(struct server *s, struct err *err)
 {
     const struct proxy_config *c = s->config;
     s->shared.config = c;
-    return conn_resolve(c->backend_host, c->backend_port, &s->shared.backend, err);
+    if (!conn_resolve(c->backend_host, c->backend_port, &s->shared.backend, err))
+        return err_context(err, "backend");
+    if (c->handler_count > 0 && !gate_new(c->handlers, c->handler_count, &s->gate, err))
+        return false;
+    s->shared.gate = s->gate;
+    return true;
+}
+
+static bool make_control(struct server *s, struct err *err)
+{
+    const struct proxy_config *c = s->config;
+    const char *service = c->service == NULL ? "" : c->service;
+    if (!control_new(s->groups[0].loop, service, c->migrations, c->migration_count, &s->control,
+                     err))
+        return err_context(err, "setting \"service\"");
+    s->shared.control = s->control;
+    return true;
 }
 
 static void free_server(struct server *s)
 {
     close_listeners(s);
+    if (s->control != NULL)
+        control_free(s->control);
     for (size_t i = 0; i < s->group_count; i++)
         loop_free(s->groups[i].loop);
     free(s->groups);
     free(s->drain_orders);
     free(s->end_orders);
+    if (s->gate != NULL)
+        gate_free(s->gate);
 }
 
 static bool start_loops(struct server *s, struct err *err)
@@ -270,8 +290,8 @@ bool proxy_run(const struct proxy_config *c, struct err *err)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, &before);
-    bool ok = make_shared(&s, err) && make_groups(&s, err) && open_listeners(&s, err) &&
-              start_loops(&s, err);
+    bool ok = make_shared(&s, err) && make_groups(&s, err) && make_control(&s, err) &&
+              open_listeners(&s, err) && start_loops(&s, err);
     if (ok)
         serve(&s, &signals);
     stop_loops(&s);

@@ -29,7 +29,7 @@ struct session_shared {
     const struct proxy_config *config;
     struct conn_target backend;
     const struct gate *gate;  /* NULL: nothing is ours */
-    struct control *control;  /* NULL: no support schema can be installed */
+    struct control *control;
     atomic_uint client_count; /* behind their startup packet; limited by max_client_conn */
     atomic_ullong last_id;
 };

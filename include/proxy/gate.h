@@ -67,6 +67,8 @@ struct gate_result {
     size_t ask_count;
     const char *secrets; /* JSON object, or NULL */
     bool wakes_workers;
+    bool makes_objects;        /* a statement creates something: it is no reason to pass that the
+                                  support schema is not there yet */
     bool needs_support_schema; /* always so for REWRITE */
 };
 

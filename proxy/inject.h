@@ -1,0 +1,52 @@
+/* Our own statements on the client's connection. One at a time in a session; the client's messages
+ * wait meanwhile, and the response queue is empty when it starts. */
+#ifndef PROXY_INJECT_H
+#define PROXY_INJECT_H
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/slice.h"
+
+struct session;
+
+/* How it ends, which decides what an error leaves behind. */
+enum inject_form {
+    INJECT_SYNC,    /* with Sync: a transaction of its own unless the client is in one. Only outside
+                       an extended cycle. After an error a ReadyForQuery follows. */
+    INJECT_FLUSH,   /* with Flush: part of the client's cycle. After an error the server ignores
+                       everything up to the next Sync. */
+    INJECT_FUNCTION /* a FunctionCall: its arguments appear in no log. After an error a ReadyForQuery
+                       follows. It ends an implicit transaction like a simple query. */
+};
+
+struct inject {
+    bool is_active;
+    bool has_failed;
+    enum inject_form form;
+    unsigned last_number; /* makes names that no other injected statement has */
+    struct buf row;       /* body of the first DataRow */
+    struct buf error;     /* body of the ErrorResponse */
+};
+
+void inject_init(struct inject *i);
+void inject_fini(struct inject *i);
+
+/* Sends it. Text results. The end shows in inject_is_done. */
+void inject_query(struct session *s, struct inject *i, const char *sql, enum inject_form form);
+/* pg_catalog.set_config(name, value, false) */
+void inject_setting(struct session *s, struct inject *i, const char *name, const char *value);
+/* Sends a DO block that raises exactly this error. */
+struct err;
+void inject_error(struct session *s, struct inject *i, const struct err *err,
+                  enum inject_form form);
+
+/* An answer to it came. */
+void inject_on_answer(struct inject *i, char type, struct slice body);
+/* Was all of it answered? Then it is no longer active. Call after the response queue moved. */
+MUST_USE bool inject_is_done(struct session *s, struct inject *i);
+/* Value of a column of the first row; false: no row, no such column, or NULL. */
+bool inject_find_value(const struct inject *i, size_t column, struct slice *value);
+
+#endif

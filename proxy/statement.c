@@ -1,0 +1,152 @@
+/* A rewritten text lives as long as anything that can still answer for it: the queue entry of its
+ * Query; or its Parse, the statement prepared by that, the portals bound to it, and their Executes.
+ * Hence a count of references; all of them are on one loop.
+ *
+ * The map follows what the client asks for, not what the server grants: a name whose Parse failed
+ * stays in it until it is used again or closed. That is harmless, since a name only says how answers
+ * are put into the client's terms, if answers of that kind come. */
+#include "statement.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+static bool copy_edits(struct statement *st, const struct gate_result *r)
+{
+    st->edits = arena_alloc_array(&st->arena, r->edit_count + 1, sizeof *st->edits);
+    if (st->edits == NULL)
+        return false;
+    for (size_t i = 0; i < r->edit_count; i++) {
+        st->edits[i] = r->edits[i];
+        st->edits[i].with.data = arena_copy(&st->arena, r->edits[i].with);
+        if (st->edits[i].with.data == NULL)
+            return false;
+    }
+    st->edit_count = r->edit_count;
+    return true;
+}
+
+static bool copy_tags(struct statement *st, const struct gate_result *r)
+{
+    st->call_tags = arena_alloc_array(&st->arena, r->call_tag_count + 1, sizeof *st->call_tags);
+    if (st->call_tags == NULL)
+        return false;
+    for (size_t i = 0; i < r->call_tag_count; i++) {
+        if (r->call_tags[i] == NULL)
+            continue;
+        st->call_tags[i] = arena_copy_cstr(&st->arena, r->call_tags[i]);
+        if (st->call_tags[i] == NULL)
+            return false;
+    }
+    st->call_tag_count = r->call_tag_count;
+    return true;
+}
+
+struct statement *statement_new(struct slice text, const struct gate_result *result)
+{
+    struct statement *st = calloc(1, sizeof *st);
+    if (st == NULL)
+        return NULL;
+    st->refs = 1;
+    st->wakes_workers = result->wakes_workers;
+    arena_init(&st->arena, 0);
+    st->text = slice_of(arena_copy(&st->arena, text), text.len);
+    if (st->text.data == NULL || !copy_edits(st, result) || !copy_tags(st, result)) {
+        statement_unref(st);
+        return NULL;
+    }
+    return st;
+}
+
+void statement_unref(struct statement *st)
+{
+    if (st == NULL || --st->refs > 0)
+        return;
+    arena_fini(&st->arena);
+    free(st);
+}
+
+struct rq_note *statement_note(struct statement *st)
+{
+    struct rq_note *n = st == NULL ? NULL : calloc(1, sizeof *n);
+    if (n == NULL)
+        return NULL;
+    st->refs++;
+    n->statement = st;
+    return n;
+}
+
+/* ---- names ---- */
+
+struct statement_name {
+    struct statement *statement; /* owns a reference */
+    UT_hash_handle hh;
+    size_t key_bytes;
+    char key[]; /* kind, then the name */
+};
+
+#define KEY_MAX 1024 /* the server cuts names at 63 bytes; longer keys are not remembered */
+
+static size_t make_key(char *key, char kind, struct slice name)
+{
+    if (name.len >= KEY_MAX)
+        return 0;
+    key[0] = kind;
+    if (name.len > 0)
+        memcpy(key + 1, name.data, name.len);
+    return name.len + 1;
+}
+
+static struct statement_name *find_name(const struct statement_map *m, char kind, struct slice name)
+{
+    char key[KEY_MAX];
+    struct statement_name *n = NULL;
+    size_t bytes = m->names == NULL ? 0 : make_key(key, kind, name);
+    if (bytes > 0)
+        HASH_FIND(hh, m->names, key, bytes, n);
+    return n;
+}
+
+struct statement *statement_map_find(const struct statement_map *m, char kind, struct slice name)
+{
+    struct statement_name *n = find_name(m, kind, name);
+    return n == NULL ? NULL : n->statement;
+}
+
+static void remove_name(struct statement_map *m, struct statement_name *n)
+{
+    HASH_DEL(m->names, n);
+    statement_unref(n->statement);
+    free(n);
+}
+
+void statement_map_remove(struct statement_map *m, char kind, struct slice name)
+{
+    struct statement_name *n = find_name(m, kind, name);
+    if (n != NULL)
+        remove_name(m, n);
+}
+
+void statement_map_put(struct statement_map *m, char kind, struct slice name, struct statement *st)
+{
+    char key[KEY_MAX];
+    size_t bytes = make_key(key, kind, name);
+    statement_map_remove(m, kind, name);
+    struct statement_name *n = bytes == 0 || st == NULL ? NULL : calloc(1, sizeof *n + bytes);
+    if (n == NULL)
+        return;
+    n->statement = st;
+    n->key_bytes = bytes;
+    memcpy(n->key, key, bytes);
+    st->refs++;
+    HASH_ADD_KEYPTR(hh, m->names, n->key, n->key_bytes, n);
+}
+
+void statement_map_clear(struct statement_map *m, char kind)
+{
+    struct statement_name *n;
+    struct statement_name *next;
+    HASH_ITER(hh, m->names, n, next)
+        if (n->key[0] == kind)
+            remove_name(m, n);
+}

@@ -1,0 +1,53 @@
+/* What must be remembered of a rewritten text until its last answer: how to carry positions back, and
+ * what the tags of its CALLs are. Shared by the queue entries, prepared statements and portals that
+ * come from it. */
+#ifndef PROXY_STATEMENT_H
+#define PROXY_STATEMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/slice.h"
+#include "proxy/gate.h"
+
+#include "response_queue.h"
+
+struct statement {
+    unsigned refs;
+    struct arena arena;    /* owns what follows */
+    struct slice text;     /* as the client wrote it */
+    struct gate_edit *edits;
+    size_t edit_count;
+    const char **call_tags;
+    size_t call_tag_count;
+    bool wakes_workers;
+};
+
+/* The note of a queue entry (response_queue.h). */
+struct rq_note {
+    struct statement *statement; /* owns a reference */
+    size_t calls_seen;           /* CommandCompletes "CALL" so far */
+};
+
+/* Copies. NULL: no memory. The caller owns a reference. */
+MUST_USE struct statement *statement_new(struct slice text, const struct gate_result *result);
+void statement_unref(struct statement *st); /* NULL: nothing */
+
+/* NULL: no memory, or statement is NULL. Takes a reference of its own. */
+MUST_USE struct rq_note *statement_note(struct statement *st);
+
+/* Prepared statements ('S') and portals ('P') of a session that come from rewritten texts, by name.
+ * Names that are not in it belong to the client's own statements. */
+struct statement_map {
+    struct statement_name *names; /* owns; a uthash */
+};
+struct statement *statement_map_find(const struct statement_map *m, char kind, struct slice name);
+/* Takes a reference of its own; replaces. Without memory the name is simply not there. */
+void statement_map_put(struct statement_map *m, char kind, struct slice name, struct statement *st);
+void statement_map_remove(struct statement_map *m, char kind, struct slice name);
+/* All of one kind. */
+void statement_map_clear(struct statement_map *m, char kind);
+
+#endif
