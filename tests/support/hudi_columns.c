@@ -1,0 +1,162 @@
+/* hudi_columns LIBRARY DIR: what a foreign table on a Hudi table would declare, as one JSON object
+ *   {"key": [...], "ordering": [...], "instants": [...], "columns": [["name", "type"], ...]}
+ * The columns are those of all files of the newest snapshot, the widest type of each; meta columns
+ * that tests do not compare are left out. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "duck.h"
+#include "plan.h"
+#include "base/json.h"
+
+#define COLUMNS_MAX 1000
+
+struct found {
+    const char *name;
+    const char *type;
+};
+
+static struct found found[COLUMNS_MAX];
+static size_t found_count;
+static struct arena a;
+
+static void die(const struct err *err)
+{
+    fprintf(stderr, "%s: %s %s\n", err->sqlstate, err->message, err->detail);
+    exit(1);
+}
+
+static const char *type_of(const struct duck_vector *v)
+{
+    switch (v->type) {
+    case DUCK_BOOL: return "boolean";
+    case DUCK_INT8:
+    case DUCK_INT16: return "smallint";
+    case DUCK_INT32: return "integer";
+    case DUCK_INT64: return "bigint";
+    case DUCK_FLOAT: return "real";
+    case DUCK_DOUBLE: return "double precision";
+    case DUCK_DECIMAL: return arena_printf(&a, "numeric(%u,%u)", v->width, v->scale);
+    case DUCK_DATE: return "date";
+    case DUCK_TIME:
+    case DUCK_TIME_TZ: return "time";
+    case DUCK_TIMESTAMPTZ: return "timestamptz";
+    case DUCK_TIMESTAMP:
+    case DUCK_TIMESTAMP_S:
+    case DUCK_TIMESTAMP_MS:
+    case DUCK_TIMESTAMP_NS: return "timestamp";
+    case DUCK_BLOB: return "bytea";
+    case DUCK_UUID: return "uuid";
+    case DUCK_LIST:
+    case DUCK_STRUCT:
+    case DUCK_MAP: return "jsonb";
+    default: return "text";
+    }
+}
+
+static int width_of(const char *type)
+{
+    static const char *const widening[] = {"smallint", "integer", "bigint", "real",
+                                           "double precision", "text"};
+    for (int i = 0; i < (int)ARRAY_LEN(widening); i++)
+        if (strcmp(widening[i], type) == 0)
+            return i;
+    return -1;
+}
+
+static void add(const struct duck_vector *v)
+{
+    static const char *const left_out[] = {"_hoodie_commit_seqno", "_hoodie_file_name",
+                                           "_hoodie_operation"};
+    for (size_t i = 0; i < ARRAY_LEN(left_out); i++)
+        if (strcmp(v->name, left_out[i]) == 0)
+            return;
+    const char *type = type_of(v);
+    for (size_t i = 0; i < found_count; i++) {
+        if (strcmp(found[i].name, v->name) != 0)
+            continue;
+        if (width_of(type) > width_of(found[i].type))
+            found[i].type = type;
+        return;
+    }
+    if (found_count < COLUMNS_MAX)
+        found[found_count++] = (struct found){v->name, type};
+}
+
+static void add_file(struct duck *d, const char *path)
+{
+    struct err err;
+    struct buf b;
+    struct duck_vector *v;
+    size_t n;
+    buf_init(&b, 1 << 20);
+    buf_append_cstr(&b, "SELECT * FROM read_parquet(");
+    duck_put_text(&b, path);
+    buf_append_cstr(&b, ", hive_partitioning=false)");
+    if (!duck_describe(d, &a, buf_cstr(&b) == NULL ? "" : buf_cstr(&b), &v, &n, &err))
+        die(&err);
+    for (size_t i = 0; i < n; i++)
+        add(&v[i]);
+    buf_fini(&b);
+}
+
+static void put_names(struct buf *b, const char *name, const struct hudi_names *names)
+{
+    buf_printf(b, "\"%s\": [", name);
+    for (size_t i = 0; i < names->count; i++) {
+        buf_append_cstr(b, i == 0 ? "" : ", ");
+        json_write_string(b, slice_cstr(names->items[i]));
+    }
+    buf_append_cstr(b, "], ");
+}
+
+static void put_columns(struct buf *b)
+{
+    buf_append_cstr(b, "\"columns\": [");
+    for (size_t i = 0; i < found_count; i++) {
+        buf_append_cstr(b, i == 0 ? "[" : ", [");
+        json_write_string(b, slice_cstr(found[i].name));
+        buf_printf(b, ", \"%s\"]", found[i].type);
+    }
+    buf_append_cstr(b, "]}\n");
+}
+
+int main(int argc, char **argv)
+{
+    struct err err;
+    struct objstore *store;
+    struct hudi_table t;
+    struct hudi_plan plan;
+    struct hudi_names instants;
+    struct duck *d;
+    if (argc != 3)
+        return 2;
+    struct duck_settings settings = {.library = argv[1], .temp_directory = "/tmp",
+                                     .memory_mb = 256, .threads = 1};
+    arena_init(&a, 0);
+    if (!objstore_open_local(argv[2], argv[2], &store, &err) ||
+        !hudi_table_open(&a, store, &t, &err) || !hudi_instants_list(&a, &t, &instants, &err) ||
+        !hudi_plan_make(&a, &t, NULL, NULL, -1, &plan, &err) || !duck_open(&settings, &d, &err))
+        die(&err);
+    for (size_t i = 0; i < plan.read.count; i++) {
+        const char *path;
+        if (!objstore_fetch(store, &a, plan.read.items[i].path, &path, &err))
+            die(&err);
+        add_file(d, path);
+    }
+    struct buf b;
+    buf_init(&b, 1 << 24);
+    buf_append_cstr(&b, "{");
+    put_names(&b, "key", &t.record_key);
+    put_names(&b, "ordering", &t.ordering);
+    put_names(&b, "partition", &t.partition);
+    put_names(&b, "instants", &instants);
+    put_columns(&b);
+    fwrite(buf_data(&b), 1, buf_length(&b), stdout);
+    buf_fini(&b);
+    duck_close(d);
+    objstore_close(store);
+    arena_fini(&a);
+    return 0;
+}
