@@ -54,13 +54,13 @@ static const char sql_lock[] =
     "SELECT pg_catalog.pg_try_advisory_lock("
     "pg_catalog.hashtextextended('pgveneer task ' OPERATOR(pg_catalog.||) $1, 0))";
 static const char sql_hold[] =
-    "UPDATE pgveneer.task SET lease_until = pg_catalog.clock_timestamp() + interval '15 seconds',"
+    "UPDATE pgveneer.task t SET lease_until = pg_catalog.clock_timestamp() + interval '15 seconds',"
     "       lease_pid = a.pid, lease_start = a.backend_start,"
-    "       work_pid = CASE WHEN $3::boolean THEN NULL ELSE work_pid END,"
-    "       work_start = CASE WHEN $3::boolean THEN NULL ELSE work_start END"
+    "       work_pid = CASE WHEN $3::boolean THEN NULL ELSE t.work_pid END,"
+    "       work_start = CASE WHEN $3::boolean THEN NULL ELSE t.work_start END"
     "  FROM pg_catalog.pg_stat_activity a"
     " WHERE a.pid = pg_catalog.pg_backend_pid() AND task_id = $1 AND fencing = $2::bigint"
-    " RETURNING state, pg_catalog.clock_timestamp()";
+    " RETURNING t.state, pg_catalog.clock_timestamp()";
 static const char sql_look[] =
     "SELECT state FROM pgveneer.task WHERE task_id = $1 AND fencing = $2::bigint";
 static const char sql_beat[] =
