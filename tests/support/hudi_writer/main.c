@@ -11,7 +11,7 @@
 static const char usage[] =
     "usage: hudi_writer COMMAND DIR [OPTION]...\n"
     "commands\n"
-    "  create             a table; with --sql its first commit too\n"
+    "  create             a table; with --sql its first commit too, whose keys must be unique\n"
     "  upsert, insert     rows of --sql; insert matches no keys, so duplicates are possible\n"
     "  delete             keys of --keys-sql (a query with the record key columns)\n"
     "  insert-overwrite   partitions of --sql, or with --table the whole table\n"
@@ -70,7 +70,7 @@ static void create(struct writer *w)
         return;
     folder_open(w);
     rows_open(w);
-    rows_upsert(w, false);
+    rows_upsert(w, true); /* the rows are new: no keys to match, which is quick for millions */
 }
 
 static void upsert(struct writer *w)

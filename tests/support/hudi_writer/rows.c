@@ -191,10 +191,9 @@ static void read_incoming(struct writer *w, bool unique)
                     w->table.ordering.count == 0 ? "" : " ORDER BY ",
                     w->table.ordering.count == 0 ? "" : rows_ident(w, w->table.ordering.items[0]),
                     w->table.ordering.count == 0 ? "" : " DESC NULLS LAST");
-    db_run(w->db, text(w, "CREATE TABLE incoming AS SELECT *, %s AS __key, %s AS __part "
+    db_run(w->db, text(w, "CREATE TABLE incoming AS SELECT *, coalesce(%s, '__null__') AS __key, %s AS __part "
                               "FROM (%s) %s",
                            key_expression(w), partition_expression(w), w->o.sql, pick));
-    db_run(w->db, "UPDATE incoming SET __key = '__null__' WHERE __key IS NULL");
     describe_schema(w);
 }
 
@@ -311,20 +310,19 @@ static void make_targets(struct writer *w, bool always_new)
                               "WHERE __part NOT IN (SELECT part FROM target)) p, "
                               "range(%d) n(i)",
                            w->o.groups < 1 ? 1 : w->o.groups));
-    db_run(w->db, "CREATE TABLE target_count AS SELECT part, count(*) AS n FROM target "
-                      "GROUP BY part");
+    db_run(w->db, "CREATE TABLE target_list AS SELECT part, list(file_id ORDER BY idx) AS ids "
+                  "FROM target GROUP BY part");
 }
 
 static void place_rows(struct writer *w, bool match)
 {
-    db_run(w->db, text(w, "CREATE TABLE adds AS SELECT i.*, coalesce(h.file_id, t.file_id) AS __file "
-                              "FROM incoming i LEFT JOIN (SELECT part, key, min(file_id) AS file_id "
-                              "FROM held WHERE %s GROUP BY part, key) h "
-                              "ON h.part = i.__part AND h.key = i.__key "
-                              "JOIN target_count c ON c.part = i.__part "
-                              "JOIN target t ON t.part = i.__part "
-                              "AND t.idx = CAST(hash(i.__key) %% c.n AS BIGINT)",
-                           match ? "true" : "false"));
+    db_run(w->db, text(w, "CREATE TABLE adds AS SELECT i.*, coalesce(h.file_id, "
+                          "t.ids[CAST(hash(i.__key) %% len(t.ids) AS BIGINT) + 1]) AS __file "
+                          "FROM incoming i LEFT JOIN (SELECT part, key, min(file_id) AS file_id "
+                          "FROM held WHERE %s GROUP BY part, key) h "
+                          "ON h.part = i.__part AND h.key = i.__key "
+                          "JOIN target_list t ON t.part = i.__part",
+                       match ? "true" : "false"));
     db_run(w->db, "CREATE TABLE drops (part VARCHAR, file_id VARCHAR, key VARCHAR, lost BOOLEAN)");
     if (match)
         db_run(w->db, "INSERT INTO drops SELECT h.part, h.file_id, h.key, false FROM held h "
@@ -334,11 +332,16 @@ static void place_rows(struct writer *w, bool match)
                           "JOIN incoming i ON h.part <> i.__part AND h.key = i.__key");
 }
 
+/* insert: keys are neither matched with those of the table nor among themselves. */
 void rows_upsert(struct writer *w, bool insert)
 {
-    instant_begin(w, "commit", insert ? "INSERT" : "UPSERT");
+    bool first = w->view.ngroups == 0;
+    instant_begin(w, "commit", !insert ? "UPSERT" : first ? "BULK_INSERT" : "INSERT");
     read_incoming(w, !insert);
-    read_keys(w);
+    if (insert)
+        db_run(w->db, "CREATE TABLE held (part VARCHAR, file_id VARCHAR, key VARCHAR)");
+    else
+        read_keys(w);
     make_targets(w, false);
     place_rows(w, !insert);
     write_groups(w);
