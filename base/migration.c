@@ -1,6 +1,9 @@
 /* Builds the upgrade script. Each migration becomes one DO block that takes the lock, looks whether
  * it is recorded, and EXECUTEs the file's text under a dollar quote that does not occur in it. A DO
- * block sent alone in autocommit is one transaction, which is what a migration wants. */
+ * block sent alone in autocommit is one transaction, which is what a migration wants.
+ *
+ * The schema must be ours alone: its owner could put functions of his own beside ours, and everybody
+ * who calls a vendor statement would run them. */
 #include "base/migration.h"
 
 #include <inttypes.h>
@@ -63,6 +66,13 @@ bool migration_script(const struct migration_list *lists, size_t count, struct b
              "BEGIN\n"
              "  PERFORM pg_catalog.set_config('lock_timeout', '5s', true);\n"
              "  PERFORM pg_catalog.pg_advisory_xact_lock(" MIGRATION_LOCK ");\n"
+             "  IF EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r\n"
+             "              ON r.oid = n.nspowner\n"
+             "              WHERE n.nspname = 'pgveneer' AND r.rolname <> current_user) THEN\n"
+             "    RAISE EXCEPTION 'schema \"pgveneer\" belongs to another role'\n"
+             "      USING ERRCODE = '42501', HINT = 'Let the role that owns it log in as service, "
+             "or drop the schema.';\n"
+             "  END IF;\n"
              "  IF pg_catalog.to_regclass('pgveneer.migration') IS NULL THEN\n"
              "    CREATE SCHEMA IF NOT EXISTS pgveneer;\n"
              "    CREATE TABLE pgveneer.migration (\n"

@@ -28,8 +28,9 @@ struct migration_list {
 
 /* Appends the script for all lists, in their order. It can be run at any time by any number of
  * connections: what is recorded is skipped; a recorded checksum that differs raises 55000 (a shipped
- * file never changes). The role that runs it needs CREATE on the database. lock_timeout is 5 s, a
- * lock not available raises 55P03. False: the buffer is full or without memory. */
+ * file never changes). The role that runs it needs CREATE on the database; a schema pgveneer that
+ * another role owns raises 42501. lock_timeout is 5 s, a lock that is
+ * not available raises 55P03. False: the buffer is full or without memory. */
 MUST_USE bool migration_script(const struct migration_list *lists, size_t count, struct buf *out);
 /* Appends the script that removes every object of the support schemas. */
 MUST_USE bool migration_uninstall_script(struct buf *out);

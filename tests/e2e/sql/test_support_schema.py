@@ -117,6 +117,15 @@ def check_uninstall(c):
     c.direct.sql(migration_script(), user="service", dbname=db)
 
 
+def check_foreign_owner(c):
+    """Whoever owned the schema could plant functions in it."""
+    db = "test_foreign_owner"
+    c.direct.sql(f"CREATE DATABASE {db} OWNER app; GRANT CREATE ON DATABASE {db} TO service, bob",
+                 user="postgres", dbname="postgres")
+    c.direct.sql("CREATE SCHEMA pgveneer", user="bob", dbname=db)
+    cluster.equal(c.direct.sql_error(migration_script(), user="service", dbname=db).sqlstate, "42501")
+
+
 def migration_script():
     return subprocess.run([cluster.build_dir() / "print_migrations"], check=True, text=True,
                           capture_output=True).stdout
@@ -134,6 +143,7 @@ def main():
                 s.run(name, run, c, name, accept and not superuser)
             s.run("two sessions at the same time", check_concurrency, c)
             s.run("uninstall", check_uninstall, c)
+            s.run("schema of another role", check_foreign_owner, c)
         failed += s.finish()
     return failed
 
