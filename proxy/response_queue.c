@@ -254,6 +254,8 @@ static void on_copy_in(struct response_queue *q)
     for (uint32_t i = 0; i < behind; i++)
         pop(q);
     push_front(q, copy);
+    if (copy.kind == RQ_EXECUTE && q->count == 1)
+        q->in_cycle = true; /* again: the Sync that had closed it was ignored */
 }
 
 void response_queue_advance(struct response_queue *q, char type, char status)
