@@ -243,7 +243,7 @@ static bool read_dollar(struct slice literal, struct arena *a, struct slice *val
 {
     size_t tag = slice_find_byte(slice_part(literal, 1, literal.len), '$') + 2;
     struct slice body = slice_part(literal, tag, literal.len - tag);
-    char *copy = arena_copy(a, body);
+    const char *copy = arena_copy(a, body);
     *value = slice_of(copy, body.len);
     return copy != NULL && memchr(copy, '\0', body.len) == NULL;
 }
@@ -268,14 +268,16 @@ static size_t find_next_piece(struct slice literal, size_t at)
 bool token_value(struct arena *a, struct slice text, const struct token *t,
                  const struct lexer_dialect *d, struct slice *value)
 {
+    struct slice literal = slice_part(text, t->start, t->end);
+    *value = literal;
     if (t->kind != TOKEN_STRING)
         return false;
-    struct slice literal = slice_part(text, t->start, t->end);
     if (t->form == TOKEN_DOLLAR)
         return read_dollar(literal, a, value);
     if (t->form == TOKEN_UNICODE && !d->standard_conforming_strings)
         return false; /* the server refuses it */
     char *out = arena_alloc(a, literal.len + 1);
+    value->data = out;
     if (out == NULL)
         return false;
     struct reader r = {.body = literal, .encoding = d->encoding, .out = out, .good = true};

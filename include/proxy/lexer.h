@@ -91,7 +91,7 @@ bool token_is_name(const struct token *t);
 /* The value of a TOKEN_STRING: prefix, quotes, continuations and escapes removed; in the client's
  * encoding, without NUL. `a` owns it.
  * Returns false for other tokens, for escapes that the server refuses, for characters that we
- * cannot write in the client's encoding, and for lack of memory. */
+ * cannot write in the client's encoding, and for lack of memory; then value->data is NULL. */
 MUST_USE bool token_value(struct arena *a, struct slice text, const struct token *t,
                           const struct lexer_dialect *d, struct slice *value);
 
