@@ -412,13 +412,11 @@ void parse_put_list(struct parse *p, struct buf *b, const char *const *names)
     buf_append_cstr(b, "]::pg_catalog.text[]");
 }
 
-void parse_put_options(struct parse *p, struct buf *b, const struct parse_options *o, bool mask)
+void parse_put_options(struct parse *p, struct buf *b, const struct parse_options *o)
 {
     size_t count = 0;
     for (size_t i = 0; i < o->count; i++) {
         const struct parse_option *item = &o->items[i];
-        if (item->is_secret && !mask)
-            continue;
         buf_append_cstr(b, count++ == 0 ? "pg_catalog.jsonb_object(ARRAY[" : ", ");
         parse_put_cstr(p, b, item->name);
         buf_append_cstr(b, ", ");

@@ -107,8 +107,9 @@ void parse_put_cstr(struct parse *p, struct buf *b, const char *value); /* NULL:
 void parse_put_bool(struct buf *b, bool value);
 /* ARRAY['a', 'b']::pg_catalog.text[] */
 void parse_put_list(struct parse *p, struct buf *b, const char *const *names);
-/* {"name": "value"} without the secrets; with `mask`, these have '********'. */
-void parse_put_options(struct parse *p, struct buf *b, const struct parse_options *o, bool mask);
+/* {"name": "value"}; secrets have '********', which tells the procedure to take them from the setting
+ * that came beside the statement, and nothing else that may still be in it. */
+void parse_put_options(struct parse *p, struct buf *b, const struct parse_options *o);
 /* [{"action", "name", "value"}]; the value of a secret is null. */
 void parse_put_changes(struct parse *p, struct buf *b, const struct parse_options *o);
 /* pgveneer.question('name') joined by AND, as an ask. */

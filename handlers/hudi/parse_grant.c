@@ -163,7 +163,7 @@ enum handler_claim parse_create_mapping(struct arena *a, const struct handler_te
         return claim;
 
     write_mapping(&p, &b, "create_user_mapping", &m);
-    parse_put_options(&p, &b, &options, false);
+    parse_put_options(&p, &b, &options);
     buf_append_cstr(&b, ", ");
     parse_put_bool(&b, if_not_exists);
     buf_append_cstr(&b, ")");

@@ -74,7 +74,7 @@ enum handler_claim parse_create_server(struct arena *a, const struct handler_tex
     buf_append_cstr(&b, ", ");
     parse_put_cstr(&p, &b, wrapper[0]);
     buf_append_cstr(&b, ", ");
-    parse_put_options(&p, &b, &options, false);
+    parse_put_options(&p, &b, &options);
     buf_append_cstr(&b, ", ");
     parse_put_bool(&b, if_not_exists);
     buf_append_cstr(&b, ")");

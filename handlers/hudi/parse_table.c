@@ -333,8 +333,7 @@ static const char *write_create(struct parse *p, const struct table *t)
     buf_append_cstr(&b, "]::pg_catalog.jsonb[]), ");
     parse_put_cstr(p, &b, t->server[0]);
     buf_append_cstr(&b, ", ");
-    parse_put_options(p, &b, &t->options,
-                      true); /* which the procedure refuses: tables have no secrets */
+    parse_put_options(p, &b, &t->options); /* the procedure refuses secrets: tables have none */
     buf_append_cstr(&b, ", ");
     parse_put_bool(&b, t->if_not_exists);
     buf_append_cstr(&b, ", ");

@@ -1,6 +1,7 @@
 -- CREATE, ALTER and DROP SERVER, GRANT and REVOKE USAGE, user mappings, USEFT: DWS manual, "CREATE
 -- SERVER" and its like; spec/hudi.md section 1.1. The gate parses the statement and calls these.
--- Secrets come beside the statement, in the session setting pgveneer.secrets; options keep a mask.
+-- Secrets come beside the statement, in the session setting pgveneer.secrets; options keep a mask,
+-- both in the statement and in the registry.
 
 CREATE FUNCTION pgveneer.is_secret_option(name text) RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -21,7 +22,9 @@ BEGIN
     END IF;
 END $$;
 
--- Parts options into what may be shown and what may not, and empties the setting.
+-- Parts options into what may be shown and what may not, and empties the setting. Of that it takes
+-- only what the options name (with the mask, or null in changes): a statement that failed may have
+-- left its secrets behind.
 CREATE FUNCTION pgveneer.take_secrets(options jsonb, OUT shown jsonb, OUT secret jsonb)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -36,7 +39,10 @@ BEGIN
         RAISE EXCEPTION 'setting pgveneer.secrets is not a JSON object' USING ERRCODE = '22023';
     END;
     PERFORM set_config('pgveneer.secrets', '', false);
-    options := coalesce(options, '{}') || beside;
+    SELECT coalesce(jsonb_object_agg(o.key, CASE WHEN pgveneer.is_secret_option(o.key)
+                                                  AND coalesce(o.value, mask) = mask
+                                                 THEN beside ->> o.key ELSE o.value END), '{}')
+      INTO options FROM jsonb_each_text(options) o;
     SELECT key INTO lost FROM jsonb_each_text(options) o
      WHERE pgveneer.is_secret_option(key) AND coalesce(value, mask) = mask;
     IF FOUND THEN

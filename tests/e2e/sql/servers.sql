@@ -14,6 +14,13 @@ CALL pgveneer.create_server('s2', 'dfs_fdw', '{"type": "obs", "encrypt": "maybe"
 SELECT set_config('pgveneer.secrets', '{"access_key": "AK-1", "secret_access_key": "SK-1"}', false) \g /dev/null
 CALL pgveneer.create_server('s2', 'dfs_fdw', '{"type": "OBS", "address": "obs.example.com", "encrypt": "on", "access_key": "********", "secret_access_key": "********"}', false);
 SELECT current_setting('pgveneer.secrets');
+-- what a failed statement left behind is not the next one's
+SELECT set_config('pgveneer.secrets', '{"access_key": "AK-old"}', false) \g /dev/null
+CALL pgveneer.create_server('s2', 'dfs_fdw', '{"type": "OBS", "access_key": "********"}', false);
+CALL pgveneer.create_server('s5', 'dfs_fdw', '{"type": "OBS"}', false);
+SELECT options FROM pgveneer.foreign_server WHERE name = 's5';
+SELECT current_setting('pgveneer.secrets');
+CALL pgveneer.drop_server('{s5}', false, false);
 SELECT name, wrapper, type, options, owner::regrole FROM pgveneer.foreign_server ORDER BY name;
 SELECT * FROM pgveneer.secret;
 SELECT value FROM pgveneer.secret;

@@ -38,7 +38,8 @@ static const struct answer answers[] = {
     {"CREATE SERVER obs_server FOREIGN DATA WRAPPER DFS_FDW OPTIONS (\n  address 'obs.example.com',\n"
      "  access_key 'AK', -- c\n  secret_access_key 'S''K\"\\', type 'obs')",
      "CALL pgveneer.create_server('obs_server', 'dfs_fdw', "
-     OPTIONS("'address', 'obs.example.com', 'type', 'obs'") ", false)",
+     OPTIONS("'address', 'obs.example.com', 'access_key', '********', "
+             "'secret_access_key', '********', 'type', 'obs'") ", false)",
      "CREATE SERVER", "pgveneer.is_hudi_wrapper('dfs_fdw')",
      "{\"access_key\":\"AK\",\"secret_access_key\":\"S'K\\\"\\\\\"}"},
     {"create server if not exists \"S 1\" type 'local' foreign data wrapper hdfs_fdw",
@@ -71,7 +72,7 @@ static const struct answer answers[] = {
      "CALL pgveneer.revoke_server_usage(" TEXTS("'a', 'b'") ", " TEXTS("'public'") ", true)", "REVOKE",
      "pgveneer.is_hudi_server('a') AND pgveneer.is_hudi_server('b')", NULL},
     {"CREATE USER MAPPING IF NOT EXISTS FOR USER SERVER s OPTIONS (\"user\" 'u', password E'\\u00e4\\n')",
-     "CALL pgveneer.create_user_mapping('CURRENT_USER', 's', " OPTIONS("'user', 'u'") ", true)",
+     "CALL pgveneer.create_user_mapping('CURRENT_USER', 's', " OPTIONS("'user', 'u', 'password', '********'") ", true)",
      "CREATE USER MAPPING", "pgveneer.is_hudi_server('s')", "{\"password\":\"ä\\u000a\"}"},
     {"ALTER USER MAPPING FOR app SERVER s OPTIONS (SET security_token 't')",
      "CALL pgveneer.alter_user_mapping('app', 's', " CHANGES(CHANGE("set", "security_token", "NULL")) "))",
@@ -304,7 +305,7 @@ static void quotes_for_both_dialects(void **state)
     assert_true(gate_inspect(gate, &s, slice_cstr(text), &a, &r, &err));
     same(text, arena_copy(&a, r.text),
          "CALL pgveneer.create_server('s', 'dfs_fdw', "
-         OPTIONS("'a', E'x\\\\''\x83\x5c'") ", false)");
+         OPTIONS("'a', E'x\\\\''\x83\x5c', 'password', '********'") ", false)");
     same(text, r.secrets, "{\"password\":\"\x83\x5c\\\\\"}");
     arena_fini(&a);
 }
