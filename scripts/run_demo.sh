@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 build=$(cd "$1" && pwd)
 port=${PGVENEER_PORT:-6432}
 dir=${PGVENEER_DIR:-$PWD/.pgveneer}
-settings=(--set "listen_port=$port")
+settings=(--set "listen_port=$port" --set log_level=warning)
 
 if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
     echo "Port $port of 127.0.0.1 is taken. Is pgveneer running already? Else: make run PGVENEER_PORT=6433" >&2
@@ -31,8 +31,8 @@ table=$lake/orders
 mkdir -p "$lake"
 chmod 0755 "$dir" "$lake"
 if [ ! -d "$table/.hoodie" ]; then
-    "$build/hudi_writer" create "$table" --key id --precombine updated_at --select \
-        "$(cat scripts/demo_first_commit.sql)" >/dev/null
+    "$build/hudi_writer" create "$table" --name orders --key id --ordering updated_at \
+        --sql "$(cat scripts/demo_first_commit.sql)" >/dev/null
 fi
 
 "$build/pgveneer" run --embedded "$dir/server" "${settings[@]}" --set "hudi_local_roots=$lake" &
