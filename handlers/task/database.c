@@ -34,8 +34,8 @@ static const char sql_claim[] =
     "  FROM due WHERE t.task_id = due.task_id RETURNING t.task_id, t.fencing";
 static const char sql_free[] =
     "UPDATE pgveneer.task SET lease_until = NULL, worker = NULL,"
-    "       crash_times = crash_times + CASE WHEN $3 IS NULL THEN 0 ELSE 1 END,"
-    "       last_crash = coalesce($3, last_crash)"
+    "       crash_times = crash_times + CASE WHEN $3::text IS NULL THEN 0 ELSE 1 END,"
+    "       last_crash = coalesce($3::text, last_crash)"
     " WHERE task_id = $1 AND fencing = $2::bigint AND lease_until IS NOT NULL";
 
 /* ---- one database ---------------------------------------------------------------------------- */
