@@ -5,8 +5,9 @@
  *      +----------+---------+----------+--> CLOSING --> freed
  *
  * STARTUP   The client's first packets (startup.c). A CancelRequest leaves here with its connection.
- * LOGIN     The startup packet is on its way to the server byte for byte; answers come back. Of the
- *           client only responses to challenges pass (auth.c says why).
+ * LOGIN     The startup packet is on its way to the server byte for byte; answers come back. Nothing
+ *           else of the client passes until the server has asked for a proof of identity, or its
+ *           trust was allowed (auth.c says why).
  * READY     Everything passes (session_relay.c).
  * DRAINING  The proxy stops. The client may finish its transaction.
  *
@@ -210,6 +211,7 @@ void session_open(struct session_group *g, int fd)
     loop_task_init(&s->release, on_release);
     list_append(&g->sessions, &s->link);
     relay_init(&s->up, &session_up_events, s, session_plain_up);
+    s->up.attentive = true; /* until READY, when not everything may pass */
     relay_init(&s->down, &session_down_events, s, session_plain_down);
     response_queue_init(&s->owed, vendor_free_note);
     char who[32];
@@ -252,6 +254,16 @@ static void refuse_old_protocol(struct session *s, uint32_t version)
     conn_send(s->client, text, (size_t)n + 1);
     give_away(&s->client);
     close_session(s);
+}
+
+/* As the server would: the code of the request is read as a version. */
+static void refuse_repeated(struct session *s, uint32_t version)
+{
+    struct err err;
+    err_set(&err, SQLSTATE_FEATURE_NOT_SUPPORTED,
+            "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0", version >> 16,
+            version & 0xffff);
+    session_refuse(s, &err);
 }
 
 static void on_cancel_done(void *arg)
@@ -334,6 +346,7 @@ static bool step_startup(struct session *s)
     case STARTUP_INCOMPLETE: return false;
     case STARTUP_NONSENSE: close_session(s); return false;
     case STARTUP_OLD: refuse_old_protocol(s, p.version); return false;
+    case STARTUP_REPEATED: refuse_repeated(s, p.version); return false;
     case STARTUP_CANCEL: start_cancel(s, p.bytes); return false;
     case STARTUP_SESSION: start_session(s, &p); return false;
     case STARTUP_SSL: decline_encryption(s, &login->ssl_done, p.bytes, "SSL request"); break;
@@ -377,6 +390,7 @@ static void refuse_unreachable(struct session *s, const struct err *why)
 void session_login_done(struct session *s)
 {
     enter(s, SESSION_READY);
+    s->up.attentive = false;
     free_login(s);
     if (s->group->draining)
         enter(s, SESSION_DRAINING);

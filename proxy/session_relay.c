@@ -109,8 +109,8 @@ static bool wants_whole(const struct session *s, struct wire_header h)
 static enum relay_verdict on_up_header(void *owner, struct wire_header h)
 {
     struct session *s = owner;
-    if (s->state == SESSION_LOGIN)
-        return h.type == 'p' || h.type == 'X' ? RELAY_PASS : RELAY_WAIT;
+    if (s->state == SESSION_LOGIN && !s->login->auth.is_open)
+        return RELAY_WAIT;
     if (response_queue_is_full(&s->owed))
         return RELAY_WAIT;
     if (wants_whole(s, h))
@@ -155,8 +155,10 @@ const struct relay_events session_up_events = {.on_header = on_up_header,
 static enum relay_verdict on_authentication(struct session *s, struct slice body)
 {
     struct err err;
-    if (s->login == NULL || auth_on_message(&s->login->auth, body, &err))
+    if (s->login == NULL || auth_on_message(&s->login->auth, body, &err)) {
+        session_resume_client(s);
         return RELAY_PASS;
+    }
     log_err(LOG_LEVEL_ERROR, s->who, "login", &err);
     session_refuse(s, &err);
     return RELAY_DROP;
@@ -182,10 +184,8 @@ static void on_ready(struct session *s, struct slice body)
 {
     char status = body.len == 1 ? body.data[0] : 'I';
     response_queue_advance(&s->owed, 'Z', status);
-    if (s->state == SESSION_LOGIN) {
+    if (s->state == SESSION_LOGIN)
         session_login_done(s);
-        session_resume_client(s);
-    }
     if (s->vendor != NULL)
         vendor_on_ready(s);
 }

@@ -41,10 +41,12 @@ static enum startup_kind kind_of(uint32_t version, size_t body_bytes, bool ssl_d
 {
     if (version == WIRE_CANCEL_REQUEST)
         return STARTUP_CANCEL;
-    if (version == WIRE_SSL_REQUEST && !ssl_done)
-        return body_bytes == 4 ? STARTUP_SSL : STARTUP_NONSENSE;
-    if (version == WIRE_GSSENC_REQUEST && !gss_done)
-        return body_bytes == 4 ? STARTUP_GSSENC : STARTUP_NONSENSE;
+    if (version == WIRE_SSL_REQUEST || version == WIRE_GSSENC_REQUEST) {
+        bool is_ssl = version == WIRE_SSL_REQUEST;
+        if (is_ssl ? ssl_done : gss_done)
+            return STARTUP_REPEATED;
+        return body_bytes != 4 ? STARTUP_NONSENSE : is_ssl ? STARTUP_SSL : STARTUP_GSSENC;
+    }
     return version >> 16 < 3 ? STARTUP_OLD : STARTUP_SESSION;
 }
 

@@ -15,6 +15,7 @@ enum startup_kind {
     STARTUP_SSL,        /* SSLRequest: answer one byte */
     STARTUP_GSSENC,     /* GSSENCRequest: answer one byte */
     STARTUP_CANCEL,     /* CancelRequest */
+    STARTUP_REPEATED,   /* SSLRequest or GSSENCRequest again: to the server an unknown version */
     STARTUP_OLD,        /* protocol 1 or 2: an error in that protocol's form */
     STARTUP_SESSION     /* StartupMessage of protocol 3 or an unknown later one: for the server */
 };
@@ -22,14 +23,14 @@ enum startup_kind {
 struct startup_packet {
     enum startup_kind kind;
     size_t bytes;        /* of the packet, length word included */
-    uint32_t version;    /* STARTUP_SESSION, STARTUP_OLD */
+    uint32_t version;    /* the packet's first word */
     struct slice user;   /* borrow from the packet; empty when absent or the layout is damaged (the */
     struct slice dbname; /* server will say so). dbname is the user's name when it is not given */
     bool is_replication; /* speaks the grammar of a WAL sender */
 };
 
 /* Judges the first packet in `data`. ssl_done, gss_done: such a request was answered before on this
- * connection; a second one is an unknown protocol version for the server, so also for us. */
+ * connection. */
 struct startup_packet startup_read(struct slice data, bool ssl_done, bool gss_done);
 
 #endif
