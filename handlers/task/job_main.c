@@ -11,10 +11,11 @@
  * for ever; so the process that finds JOB_MAX_CRASHES of them does not run the task but records a
  * failure, with how the last one ended.
  *
- * If the server is away at the end, the row stays claimed until the lease is over: then the run is
- * repeated, and nothing is counted. */
+ * If the server is away at the end, recording is tried for ten seconds; after that the row stays
+ * claimed until the lease is over, the run is repeated, and nothing is counted. */
 #include "task/job_main.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,9 @@
 /* Short: a task comes again after its interval anyway. */
 static const struct retry_policy run_policy = {
     .attempts = 4, .base_ms = 250, .cap_ms = 2000, .jitter_percent = 25};
+
+/* A server that was restarted answers again within seconds. */
+static const struct retry_policy record_policy = {.attempts = 21, .base_ms = 500, .cap_ms = 500};
 
 struct run {
     struct job job;
@@ -182,6 +186,17 @@ static bool record(struct run *run, const char *detail, bool *ours, struct err *
     return *ours || record_released(&run->lease, ours, err);
 }
 
+static bool record_patiently(struct run *run, const char *detail, bool *ours, struct err *err)
+{
+    for (unsigned attempt = 2; !record(run, detail, ours, err); attempt++) {
+        int wait_ms = retry_wait_ms(&record_policy, attempt, err);
+        if (wait_ms < 0)
+            return false;
+        poll(NULL, 0, wait_ms);
+    }
+    return true;
+}
+
 static int settle(struct run *run)
 {
     char detail[4096];
@@ -194,7 +209,7 @@ static int settle(struct run *run)
     }
     close_work(run);
     job_phase(&run->job, "record");
-    if (!record(run, detail, &ours, &err)) {
+    if (!record_patiently(run, detail, &ours, &err)) {
         log_err(LOG_LEVEL_ERROR, run->lease.who, "the end of the run could not be recorded", &err);
         return JOB_EXIT_NO_DATABASE;
     }

@@ -7,6 +7,7 @@ returns the order that public.orders holds for the task.
 import os
 import pathlib
 import signal
+import subprocess
 
 from cluster import Cluster, Pgveneer, build_dir, wait_until
 
@@ -16,6 +17,9 @@ CREATE TABLE public.orders (id text PRIMARY KEY, wait_s float DEFAULT 0, error t
 CREATE FUNCTION public.probe(task text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE o public.orders;
 BEGIN
+    IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext(task)) THEN
+        RAISE EXCEPTION 'a run of % goes on elsewhere', task USING ERRCODE = '22000';
+    END IF;
     INSERT INTO public.runs (id) VALUES (task);
     SELECT * INTO o FROM public.orders WHERE id = task;
     PERFORM pg_catalog.pg_sleep(o.wait_s);
@@ -37,14 +41,17 @@ class Engine:
 
     def __enter__(self):
         self.cluster.__enter__()
+        self.install("app")
+        return self
+
+    def install(self, dbname):
         c = self.cluster
         config = c.folder / "install.conf"
         config.write_text("service = 'host=127.0.0.1 port=%d user=service password=service'\n" % c.postgres.port)
-        import subprocess
-        subprocess.run([build_dir() / "pgveneer", "install", "-c", config, "--dbname", "app"], check=True,
-                       capture_output=True, text=True)
-        self.sql(SCHEMA)
-        return self
+        done = subprocess.run([build_dir() / "pgveneer", "install", "-c", config, "--dbname", dbname],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        self.sql(SCHEMA, dbname=dbname)
 
     def __exit__(self, *why):
         self.cluster.__exit__(*why)
@@ -59,27 +66,27 @@ class Engine:
         self.cluster.children.append(child)
         return child.start()
 
-    def order(self, task, wait_s=0, error=None, answer=None):
+    def order(self, task, wait_s=0, error=None, answer=None, dbname="app"):
         def literal(v):
             return "NULL" if v is None else "'%s'" % str(v).replace("'", "''")
         self.sql(f"""INSERT INTO public.orders VALUES ('{task}', {wait_s}, {literal(error)}, {literal(answer)})
                      ON CONFLICT (id) DO UPDATE SET wait_s = excluded.wait_s, error = excluded.error,
-                     answer = excluded.answer""")
+                     answer = excluded.answer""", dbname=dbname)
 
-    def task(self, task, every="'1 hour'", **order):
+    def task(self, task, every="'1 hour'", dbname="app", **order):
         """Makes a task that is due at once."""
-        self.order(task, **order)
+        self.order(task, dbname=dbname, **order)
         self.sql(f"""INSERT INTO pgveneer.task (task_id, category, what, owner, params, run_every, next_start_time)
                      VALUES ('{task}', 'Probe', 'probe()', 'app'::regrole,
                      jsonb_build_object('sql', 'SELECT public.probe(''{task}'') FROM nextval(''public.attempts'')'),
-                     {every}, now()); NOTIFY pgveneer_task""")
+                     {every}, now()); NOTIFY pgveneer_task""", dbname=dbname)
 
     def due(self, task):
         self.sql(f"UPDATE pgveneer.task SET next_start_time = now() WHERE task_id = '{task}' AND state = 'active';"
                  "NOTIFY pgveneer_task")
 
-    def get(self, task, columns):
-        return self.sql(f"SELECT {columns} FROM pgveneer.task WHERE task_id = '{task}'")
+    def get(self, task, columns, **where):
+        return self.sql(f"SELECT {columns} FROM pgveneer.task WHERE task_id = '{task}'", **where)
 
     def runs(self, task):
         return int(self.sql(f"SELECT count(*) FROM public.runs WHERE id = '{task}'"))
@@ -87,8 +94,12 @@ class Engine:
     def attempts(self):
         return int(self.sql("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM public.attempts"))
 
-    def wait(self, task, condition, timeout=30):
-        return wait_until(lambda: self.get(task, condition) == "t", f"{task}: {condition}", timeout)
+    def wait(self, task, condition, timeout=30, **where):
+        return wait_until(lambda: self.get(task, condition, **where) == "t", f"{task}: {condition}", timeout)
+
+    def wait_working(self, task):
+        """The run's statement is at work (in the pg_sleep of wait_s)."""
+        self.wait(task, "EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = work_pid AND a.wait_event = 'PgSleep')")
 
 
 def children(pid):

@@ -1,12 +1,11 @@
 """The task engine with a task kind of its own: claims, ends of runs, failures, crashes, stops.
 All with a service role that is no superuser."""
-import os
 import signal
 import sys
 import time
 
 from cluster import Scenarios, equal, wait_until
-from engine import Engine, children, is_alive, kill, phase, wait_job
+from engine import Engine, children, is_alive, wait_job
 
 s = Scenarios("task engine")
 
@@ -119,7 +118,7 @@ def all_scenarios(e):
     @s.scenario("a lost work connection is opened again inside the run")
     def _():
         e.task("cut", wait_s=30)
-        e.wait("cut", "EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = work_pid AND a.wait_event = 'PgSleep')")
+        e.wait_working("cut")
         e.order("cut")
         e.sql("SELECT pg_terminate_backend(work_pid) FROM pgveneer.task WHERE task_id = 'cut'")
         e.wait("cut", "end_time IS NOT NULL")
@@ -129,7 +128,7 @@ def all_scenarios(e):
     @s.scenario("a lost lease connection is opened again inside the run")
     def _():
         e.task("lease", wait_s=4)
-        e.wait("lease", "EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = work_pid AND a.wait_event = 'PgSleep')")
+        e.wait_working("lease")
         pid = e.get("lease", "lease_pid")
         e.sql(f"SELECT pg_terminate_backend({pid})")
         e.wait("lease", f"lease_pid <> {pid}")
@@ -168,7 +167,7 @@ def all_scenarios(e):
     @s.scenario("pause during a run cancels it at once; resume runs it again")
     def _():
         e.task("pause", wait_s=60)
-        e.wait("pause", "EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = work_pid AND a.wait_event = 'PgSleep')")
+        e.wait_working("pause")
         start = time.monotonic()
         e.sql("SELECT pgveneer.pg_task_pause('pause'); NOTIFY pgveneer_task")
         e.wait("pause", "lease_until IS NULL AND work_pid IS NULL")
@@ -183,7 +182,7 @@ def all_scenarios(e):
     @s.scenario("remove during a run cancels it")
     def _():
         e.task("remove", wait_s=60)
-        e.wait("remove", "EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = work_pid AND a.wait_event = 'PgSleep')")
+        e.wait_working("remove")
         pid = int(e.get("remove", "work_pid"))
         e.sql("SELECT pgveneer.pg_task_remove('remove'); NOTIFY pgveneer_task")
         wait_until(lambda: e.sql(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}") == "0", "cancelled")
@@ -192,7 +191,7 @@ def all_scenarios(e):
     @s.scenario("a pause that stays uncommitted stops nothing")
     def _():
         e.task("held", wait_s=3)
-        e.wait("held", "EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = work_pid AND a.wait_event = 'PgSleep')")
+        e.wait_working("held")
         e.sql("BEGIN; SELECT pgveneer.pg_task_pause('held'); SELECT pg_sleep(7); ROLLBACK")
         e.wait("held", "end_time IS NOT NULL")
         equal(e.get("held", "failure_times, fencing, state"), "0|1|active")
@@ -222,7 +221,7 @@ def all_scenarios(e):
     @s.scenario("SIGTERM stops the jobs, which roll back; another worker goes on")
     def _():
         e.task("term", wait_s=60)
-        e.wait("term", "EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = work_pid AND a.wait_event = 'PgSleep')")
+        e.wait_working("term")
         job = wait_job(w, "pgv:read")
         start = time.monotonic()
         equal(w.stop(signal.SIGTERM), 0)
