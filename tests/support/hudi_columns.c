@@ -1,6 +1,6 @@
 /* hudi_columns LIBRARY DIR: what a foreign table on a Hudi table would declare, as one JSON object
  *   {"key": [...], "ordering": [...], "instants": [...], "columns": [["name", "type"], ...]}
- * The columns are those of all files of the newest snapshot, the widest type of each; meta columns
+ * The columns are those of all files of all snapshots, the widest type of each; meta columns
  * that tests do not compare are left out. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +65,12 @@ static int width_of(const char *type)
     return -1;
 }
 
+static bool is_time(const char *type)
+{
+    return strcmp(type, "timestamp") == 0 || strcmp(type, "timestamptz") == 0;
+}
+
+/* Files of one table may disagree about a column: then the type that holds both. */
 static void add(const struct duck_vector *v)
 {
     static const char *const left_out[] = {"_hoodie_commit_seqno", "_hoodie_file_name",
@@ -76,8 +82,11 @@ static void add(const struct duck_vector *v)
     for (size_t i = 0; i < found_count; i++) {
         if (strcmp(found[i].name, v->name) != 0)
             continue;
-        if (width_of(type) > width_of(found[i].type))
+        bool one_family = width_of(type) >= 0 && width_of(found[i].type) >= 0;
+        if (one_family && width_of(type) > width_of(found[i].type))
             found[i].type = type;
+        else if (!one_family && strcmp(type, found[i].type) != 0)
+            found[i].type = is_time(type) && is_time(found[i].type) ? "timestamptz" : "text";
         return;
     }
     if (found_count < COLUMNS_MAX)
@@ -99,6 +108,17 @@ static void add_file(struct duck *d, const char *path)
     for (size_t i = 0; i < n; i++)
         add(&v[i]);
     buf_fini(&b);
+}
+
+static void add_snapshot(struct duck *d, struct objstore *store, const struct hudi_plan *plan)
+{
+    struct err err;
+    for (size_t i = 0; i < plan->read.count; i++) {
+        const char *path;
+        if (!objstore_fetch(store, &a, plan->read.items[i].path, &path, &err))
+            die(&err);
+        add_file(d, path);
+    }
 }
 
 static void put_names(struct buf *b, const char *name, const struct hudi_names *names)
@@ -137,13 +157,12 @@ int main(int argc, char **argv)
     arena_init(&a, 0);
     if (!objstore_open_local(argv[2], argv[2], &store, &err) ||
         !hudi_table_open(&a, store, &t, &err) || !hudi_instants_list(&a, &t, &instants, &err) ||
-        !hudi_plan_make(&a, &t, NULL, NULL, -1, &plan, &err) || !duck_open(&settings, &d, &err))
+        !duck_open(&settings, &d, &err))
         die(&err);
-    for (size_t i = 0; i < plan.read.count; i++) {
-        const char *path;
-        if (!objstore_fetch(store, &a, plan.read.items[i].path, &path, &err))
+    for (size_t n = 1; n <= instants.count; n++) {
+        if (!hudi_plan_make(&a, &t, NULL, NULL, (int64_t)n, &plan, &err))
             die(&err);
-        add_file(d, path);
+        add_snapshot(d, store, &plan);
     }
     struct buf b;
     buf_init(&b, 1 << 24);
