@@ -162,6 +162,8 @@ static bool read_root(struct arena *a, const struct json_val *root, struct commi
         return false;
     if (out->operation == NULL)
         out->operation = "";
+    if (!copy_text_or_null(a, json_find(root, "extraMetadata"), "schema", &out->schema, err))
+        return false;
     return read_stats(a, json_find(root, "partitionToWriteStats"), out, err) &&
            read_all_replaced(a, json_find(root, "partitionToReplaceFileIds"), out, err);
 }

@@ -32,6 +32,7 @@ struct commit_metadata {
     struct replaced_group *replaced; /* of a replacecommit */
     size_t nreplaced;
     const char *operation;           /* "UPSERT", …; "" when not told */
+    const char *schema;              /* Avro schema of the table; NULL when not told */
 };
 
 /* Reads JSON (layout 1) or an Avro object container (layout 2); the first byte decides. Everything

@@ -11,8 +11,9 @@
  *   again     keys that changed and have another, older row in `read`: a Hudi table may hold a key
  *             twice, and the older row may be the one that wins, now or since the other one is gone
  *
- * Where meta fields are off no row tells its commit: all columns are compared, and the rows of every
- * key that differs between the states are upserts.
+ * Where meta fields are off no row tells its commit, and where a commit changed columns commit times do
+ * not tell all (schema_change.c): all columns are compared, and the rows of every key that differs
+ * between the states are upserts.
  *
  * Keys are compared as the target's columns see them, not by _hoodie_record_key, whose spelling
  * depends on the writer. A key that changes in a touched group while an untouched group holds it
@@ -24,6 +25,7 @@
 struct delta {
     struct sync *s;
     struct relation read, before, rest;
+    bool times_tell;               /* commit times say which rows changed */
     int64_t vanished, again, held; /* rows of these tables */
     struct buf sql;                /* of the statement being built */
     bool ok;                       /* no error while it was built */
@@ -62,10 +64,6 @@ static void put_relation(struct delta *d, const struct relation *r, enum columns
 /* ct IN (commits of the window) */
 static void put_window(struct buf *b, const struct hudi_plan *plan)
 {
-    if (plan->commit_times.count == 0) {
-        buf_append_cstr(b, "false");
-        return;
-    }
     buf_append_cstr(b, "ct IN (");
     for (size_t i = 0; i < plan->commit_times.count; i++) {
         buf_append_cstr(b, i == 0 ? "" : ", ");
@@ -104,10 +102,9 @@ static void put_all_keys(struct delta *d, const char *table, const struct relati
 
 static bool find_gone(struct delta *d, struct err *err)
 {
-    bool meta = d->s->columns.commit_fields;
-    enum columns_part part = meta ? COLUMNS_KEY : COLUMNS_ROW;
+    enum columns_part part = d->times_tell ? COLUMNS_KEY : COLUMNS_ROW;
     if (d->before.count == 0 || d->read.count == 0) {
-        bool none = meta && d->before.count == 0;
+        bool none = d->times_tell && d->before.count == 0;
         put_all_keys(d, "gone", d->before.count == 0 ? &d->read : &d->before,
                      none ? "WHERE false" : "", err);
         return run(d, err);
@@ -119,7 +116,7 @@ static bool find_gone(struct delta *d, struct err *err)
     put(d, " EXCEPT FROM ");
     put_relation(d, &d->read, part, err);
     put(d, ")");
-    if (!meta) { /* what is new or different counts as well */
+    if (!d->times_tell) { /* what is new or different counts as well */
         put(d, " UNION ALL (FROM ");
         put_relation(d, &d->read, part, err);
         put(d, " EXCEPT FROM ");
@@ -144,7 +141,7 @@ static bool find_vanished(struct delta *d, struct err *err)
 
 static bool find_again(struct delta *d, struct err *err)
 {
-    if (d->read.count == 0 || !d->s->columns.commit_fields)
+    if (d->read.count == 0 || !d->times_tell)
         return true;
     put(d, "CREATE TEMP TABLE again AS SELECT DISTINCT ");
     put_key(d, "r");
@@ -213,7 +210,7 @@ static void put_key_in(struct delta *d, const char *table)
 
 static bool send_upserts(struct delta *d, struct err *err)
 {
-    if (!d->s->columns.commit_fields) {
+    if (!d->times_tell) {
         put_key_in(d, "gone");
         return send(d, &d->read, err);
     }
@@ -288,7 +285,7 @@ static bool run_delta(struct delta *d, struct err *err)
 
 bool sync_changes(struct sync *s, struct err *err)
 {
-    struct delta d = {.s = s, .ok = true};
+    struct delta d = {.s = s, .ok = true, .times_tell = s->plan.commit_times.count > 0};
     buf_init(&d.sql, DELTA_SQL_BYTES);
     bool ok = run_delta(&d, err);
     buf_fini(&d.sql);

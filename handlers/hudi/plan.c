@@ -21,6 +21,7 @@
 #include "commit_metadata.h"
 #include "file_view.h"
 #include "grow.h"
+#include "schema_change.h"
 #include "timeline.h"
 
 struct planner {
@@ -409,8 +410,6 @@ static bool read_rest(struct planner *p, struct hudi_plan *out, struct err *err)
 
 static bool name_commit_times(struct planner *p, struct hudi_plan *out, struct err *err)
 {
-    if (!p->table->has_meta_fields)
-        return true;
     out->commit_times.items =
         arena_alloc_array(p->arena, out->commits + 1, sizeof *out->commit_times.items);
     if (out->commit_times.items == NULL)
@@ -418,6 +417,29 @@ static bool name_commit_times(struct planner *p, struct hudi_plan *out, struct e
     for (size_t i = 0; i < p->timeline.commits.count; i++)
         if (p->window[i])
             out->commit_times.items[out->commit_times.count++] = commit_at(p, i)->requested;
+    return true;
+}
+
+/* Do commits of the window change columns that were there before? Then rows that keep their commit
+ * time may have other values (schema_change.c). */
+static bool find_schema_change(struct planner *p, bool *changed, struct err *err)
+{
+    const char *older = NULL;
+    *changed = false;
+    for (size_t i = p->timeline.commits.count; i-- > 0 && older == NULL;) {
+        if (!p->in_after[i])
+            continue;
+        if (!load_metadata(p, i, err))
+            return false;
+        older = p->metadata[i].schema;
+    }
+    for (size_t i = 0; i < p->timeline.commits.count && older != NULL && !*changed; i++) {
+        if (!p->window[i] || p->metadata[i].schema == NULL)
+            continue;
+        if (!schema_change_find(older, p->metadata[i].schema, changed, err))
+            return false;
+        older = p->metadata[i].schema;
+    }
     return true;
 }
 
@@ -473,12 +495,16 @@ static bool plan_changes(struct planner *p, size_t limit, struct hudi_plan *out,
 {
     struct changes changes;
     const char *reason = NULL;
+    bool columns_changed;
     size_t commits = open_window(p, limit);
     if (commits == 0)
         return true;
     if (!load_view(p, false, err) || !widen_until_complete(p, &commits, err) ||
-        !changes_collect(p->arena, &p->view, p->window, p->in_after, p->metadata,
-                         p->table->has_meta_fields, &changes, err))
+        !find_schema_change(p, &columns_changed, err))
+        return false;
+    bool times_tell = p->table->has_meta_fields && !columns_changed;
+    if (!changes_collect(p->arena, &p->view, p->window, p->in_after, p->metadata, times_tell,
+                         &changes, err))
         return false;
     out->kind = HUDI_PLAN_CHANGES;
     name_target(p, commits, out);
@@ -486,7 +512,7 @@ static bool plan_changes(struct planner *p, size_t limit, struct hudi_plan *out,
         return false;
     if (reason != NULL)
         return plan_snapshot(p, HUDI_PLAN_RECONCILE, reason, SIZE_MAX, out, err);
-    return read_rest(p, out, err) && name_commit_times(p, out, err);
+    return read_rest(p, out, err) && (!times_tell || name_commit_times(p, out, err));
 }
 
 static bool plan_after(struct planner *p, const struct position *at, size_t limit,

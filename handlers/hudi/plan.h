@@ -77,7 +77,8 @@ struct hudi_plan {
     bool after_is_ahead;         /* `after` is later than the newest commit: a WARNING */
     struct hudi_slices read;     /* new slices of touched groups; FULL, RECONCILE: all of the snapshot */
     struct hudi_names commit_times; /* CHANGES: only rows with such a _hoodie_commit_time are
-                                    upserts; empty: every row (meta fields off) */
+                                    upserts. Empty: rows must be compared with `before`, which then
+                                    has all touched groups (meta fields off, or columns changed) */
     struct hudi_slices before;   /* slices at `after` of the groups from which keys may have vanished */
     struct hudi_slices rest;     /* CHANGES: slices of the snapshot that are not in `read` */
 };
