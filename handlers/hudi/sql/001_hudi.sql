@@ -58,7 +58,8 @@ CREATE TABLE pgveneer.user_attribute (
 
 -- Names: as SQL prints them, and out of the parts that the gate hands over.
 CREATE FUNCTION pgveneer.qualified_name(rel oid) RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
     SELECT format('%I.%I', n.nspname, c.relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = rel

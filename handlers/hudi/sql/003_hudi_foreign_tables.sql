@@ -41,7 +41,7 @@ BEGIN
     IF folder IS NULL THEN
         RAISE EXCEPTION 'option "foldername" is required for a foreign table of format hudi'
             USING ERRCODE = 'HV002', HINT = 'It is the LOCATION of the Hudi table, with a slash at the end.';
-    ELSIF folder !~ '^/.*/$' OR folder ~ '(^|/)\.\.?(/|$)' OR folder ~ '[[:cntrl:]]' THEN
+    ELSIF folder !~ '^/.*/$' OR folder ~ '(^|/)[.][.]?(/|$)' OR folder ~ '[[:cntrl:]]' THEN
         RAISE EXCEPTION 'invalid value for option "foldername": "%"', folder
             USING ERRCODE = '22023',
                   HINT = CASE type WHEN 'local' THEN

@@ -188,8 +188,9 @@ CREATE FUNCTION pgveneer.split_columns(list text) RETURNS text[]
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- one name, and what separates it from the next
-    item constant text := '^\s*(?:"((?:[^"\\]|""|\\.)*)"|([^\s",.;()''\\]+))\s*(,|$)';
+    -- one name, and what separates it from the next; E'', for sessions that have
+    -- standard_conforming_strings off
+    item constant text := E'^\\s*(?:"((?:[^"\\\\]|""|\\\\.)*)"|([^\\s",.;()''\\\\]+))\\s*(,|$)';
     rest text := list;
     m text[];
     names text[] := '{}';
@@ -202,7 +203,8 @@ BEGIN
                       HINT = 'Write names separated by commas, in double quotes where SQL needs them.';
         END IF;
         names := names || CASE WHEN m[1] IS NULL THEN lower(m[2])
-                               ELSE regexp_replace(replace(m[1], '""', '"'), '\\(.)', '\1', 'g') END;
+                               ELSE regexp_replace(replace(m[1], '""', '"'), E'\\\\(.)',
+                                                   E'\\1', 'g') END;
         EXIT WHEN m[3] = '';
         rest := regexp_replace(rest, item, '');
     END LOOP;
