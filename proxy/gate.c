@@ -271,20 +271,24 @@ static bool has_lead(const struct inspection *in, const char *lead)
     return false;
 }
 
-/* The whole condition for the statement, earlier statements of the text considered; NULL: none. */
+/* The whole condition for the statement; NULL: none. If an earlier statement of the text makes what it
+ * is about, that one's condition will do too. Only the last that does: its condition holds the former
+ * ones already. */
 static const char *build_question(struct inspection *in, const struct handler_answer *answer)
 {
-    const char *ask = answer->ask;
-    for (size_t i = 0; i < in->question_count && answer->about != NULL && ask != NULL; i++) {
-        const struct question *q = &in->questions[i];
+    if (answer->about == NULL || answer->ask == NULL)
+        return answer->ask;
+    for (size_t i = in->question_count; i > 0; i--) {
+        const struct question *q = &in->questions[i - 1];
         if (q->makes == NULL || strcmp(q->makes, answer->about) != 0)
             continue;
         if (q->ask == NULL)
             return NULL;
-        ask = arena_printf(in->arena, "(%s) OR (%s)", ask, q->ask);
+        const char *ask = arena_printf(in->arena, "(%s) OR (%s)", answer->ask, q->ask);
         in->memory = in->memory && ask != NULL;
+        return ask;
     }
-    return ask;
+    return answer->ask;
 }
 
 /* Keeps what later statements may need. False: the answer to its question is known to be no. */

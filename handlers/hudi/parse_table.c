@@ -400,6 +400,21 @@ static const char *ask_tables(struct parse *p, const char *const *const *names, 
     return parse_take(p, &b);
 }
 
+/* What the table is called after RENAME TO or SET SCHEMA; NULL when it keeps its name. */
+static const char *changed_object(struct parse *p, const char *const *name, const char *rename_to,
+                                  const char *set_schema)
+{
+    size_t last = 0;
+    while (name[last + 1] != NULL)
+        last++;
+    const char *const with_schema[] = {set_schema, name[last], NULL};
+    const char *const renamed[] = {last > 0 ? name[last - 1] : rename_to,
+                                   last > 0 ? rename_to : NULL, NULL};
+    if (set_schema != NULL)
+        return table_object(p, with_schema);
+    return rename_to != NULL ? table_object(p, renamed) : NULL;
+}
+
 enum handler_claim parse_alter_table(struct arena *a, const struct handler_text *statement,
                                      struct handler_answer *answer, struct err *err)
 {
@@ -440,6 +455,7 @@ enum handler_claim parse_alter_table(struct arena *a, const struct handler_text 
     answer->tag = "ALTER FOREIGN TABLE";
     answer->ask = ask_tables(&p, &name, 1);
     answer->about = table_object(&p, name);
+    answer->makes = changed_object(&p, name, rename_to, set_schema);
     return parse_end(&p);
 }
 
