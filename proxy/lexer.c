@@ -142,8 +142,9 @@ static size_t find_continuation(const struct lexer *x, size_t at)
     }
 }
 
-/* From behind an opening quote to behind the end of the literal; 0 when it has none. */
-static size_t skip_string(const struct lexer *x, size_t at, bool backslash)
+/* From behind an opening quote to behind the end of the literal; 0 when it has none. In B'…' and X'…' a
+ * doubled quote is no quote but the end and a new literal. */
+static size_t skip_string(const struct lexer *x, size_t at, bool backslash, bool doubling)
 {
     bool steps = backslash && encoding_has_ascii_trail(x->dialect.encoding);
     while (at < x->text.len) {
@@ -154,7 +155,7 @@ static size_t skip_string(const struct lexer *x, size_t at, bool backslash)
                 at += steps ? encoding_step(x->dialect.encoding, x->text, at) : 1;
         } else if (c != '\'') {
             at += steps ? encoding_step(x->dialect.encoding, x->text, at) : 1;
-        } else if (byte_at(x, at + 1) == '\'') {
+        } else if (doubling && byte_at(x, at + 1) == '\'') {
             at += 2;
         } else {
             size_t next = find_continuation(x, at + 1);
@@ -187,7 +188,7 @@ static bool take_string(struct lexer *x, struct token *t, enum token_kind kind,
 {
     bool backslash = form == TOKEN_ESCAPES || (form == TOKEN_PLAIN && kind == TOKEN_STRING &&
                                                !x->dialect.standard_conforming_strings);
-    size_t end = skip_string(x, quote + 1, backslash);
+    size_t end = skip_string(x, quote + 1, backslash, kind == TOKEN_STRING);
     t->form = backslash ? TOKEN_ESCAPES : form;
     return end == 0 ? take_bad(x, t) : take(x, t, kind, end);
 }

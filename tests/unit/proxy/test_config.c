@@ -92,9 +92,8 @@ static void test_all_errors(void **state)
                         "x.conf:2: 65536 is outside the range of \"listen_port\" (0 to 65535)");
     assert_string_equal(f->errors.items[2].message,
                         "x.conf:3: \"listen_port\" needs a whole number, not \"many\"");
-    assert_string_equal(
-        f->errors.items[3].message,
-        "x.conf:4: \"log_level\" is one of error,warning,info,debug, not \"loud\"");
+    assert_string_equal(f->errors.items[3].message,
+                        "x.conf:4: \"log_level\" is one of error,warning,info,debug, not \"loud\"");
     assert_string_equal(f->errors.items[4].message,
                         "x.conf:5: \"allow_trust_backend\" is on or off, not \"perhaps\"");
     assert_string_equal(f->errors.items[5].hint, "");
@@ -201,7 +200,8 @@ static void test_round_trip(void **state)
     struct config other;
     struct err err;
     struct buf text;
-    config_read_assignment(&f->config, "service=password='it\\'s # \"${HOME}\" \\\\ $x'", &f->errors);
+    config_read_assignment(&f->config, "service=password='it\\'s # \"${HOME}\" \\\\ $x'",
+                           &f->errors);
     config_read_assignment(&f->config, "listen_addr=*,::1", &f->errors);
     config_read_assignment(&f->config, "allow_trust_backend=on", &f->errors);
     buf_init(&text, 1 << 16);

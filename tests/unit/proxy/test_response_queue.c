@@ -87,25 +87,25 @@ static void test_plain_conversations(void **state)
         ">L =RRvSSKZ",
         ">Q =TDDCZ",
         ">Q =IZ",
-        ">Q =TDCTDCNCZ",   /* several statements */
-        ">Q =TDCEZ",       /* the third did not run */
+        ">Q =TDCTDCNCZ", /* several statements */
+        ">Q =TDCEZ",     /* the third did not run */
         ">Q =EZ",
         ">PBDES =12TDDCZ",
-        ">PBDES =12nIZ",   /* empty query */
+        ">PBDES =12nIZ", /* empty query */
         ">PDS =1tTZ",
         ">PDS =1tnZ",
-        ">PD =1tT >S =Z",  /* Flush in between */
+        ">PD =1tT >S =Z", /* Flush in between */
         ">BES =2DDsZ >ES =DDsZ >ES =DCZ",
         ">CS =3Z",
         ">F =VZ",
         ">F =EZ",
         ">S =Z",
-        ">S =EZ",          /* a deferred constraint at commit */
+        ">S =EZ", /* a deferred constraint at commit */
         ">SS =ZZ",
         ">QQQ =TDCZTDCZCZ",
         ">PBES PBES =12CZ12CZ",
         ">PBEPBEPBES =12C12C12CZ",
-        ">Q =TDCASAZA",    /* asynchronous messages at any time */
+        ">Q =TDCASAZA", /* asynchronous messages at any time */
         "=ASN",
     };
     (void)state;
@@ -116,21 +116,21 @@ static void test_plain_conversations(void **state)
 static void test_errors_skip_to_sync(void **state)
 {
     static const char *const all[] = {
-        ">PBES =EZ",              /* Parse fails */
+        ">PBES =EZ", /* Parse fails */
         ">PBES =1EZ",
         ">PBES =12EZ",
         ">PBES =12DDEZ",
         ">PBDES =12EZ",
-        ">PBESS =EZZ",            /* measured: E ZI ZI */
-        ">PBE QS =1EZ",           /* the Query in between is dropped: one Z */
+        ">PBESS =EZZ",  /* measured: E ZI ZI */
+        ">PBE QS =1EZ", /* the Query in between is dropped: one Z */
         ">PBE Q F =1E >S =Z",
-        ">P =E >BE >Q >S =Z",     /* what comes after the error is dropped too */
-        ">PBES PBES =EZ12CZ",     /* the second cycle is answered */
+        ">P =E >BE >Q >S =Z", /* what comes after the error is dropped too */
+        ">PBES PBES =EZ12CZ", /* the second cycle is answered */
         ">PBES Q =EZTDCZ",
-        ">CP =3E >S =Z",          /* Close after a failed Parse */
+        ">CP =3E >S =Z", /* Close after a failed Parse */
         ">PS =EZ >CS =3Z",
         ">P =E >S =Z",
-        ">BES =EZ",               /* missing statement 26000 */
+        ">BES =EZ", /* missing statement 26000 */
         ">DS =EZ",
     };
     (void)state;
@@ -156,34 +156,34 @@ static void test_query_inside_a_cycle(void **state)
 static void test_copy(void **state)
 {
     static const char *const all[] = {
-        ">Q =G >c =CZ",           /* COPY FROM */
+        ">Q =G >c =CZ", /* COPY FROM */
         ">Q =G >f =EZ",
-        ">Q =GEZ >c >Q =TDCZ",    /* bad row: the copy messages behind it are ignored */
+        ">Q =GEZ >c >Q =TDCZ", /* bad row: the copy messages behind it are ignored */
         ">Q =GE >c =Z",
         ">Q =G >c =E Z",
-        ">Q =G >c =CG >c =CCZ",   /* two copies in one string */
-        ">Qc =GCZ",               /* CopyDone sent in advance */
+        ">Q =G >c =CG >c =CCZ", /* two copies in one string */
+        ">Qc =GCZ",             /* CopyDone sent in advance */
         ">Qcc =GCGCZ",
         ">QcQ =GCZTDCZ",
-        ">QcQ =EZTDCZ",           /* COPY failed before G: the CopyDone is ignored */
-        ">c =",                   /* outside a copy: ignored */
+        ">QcQ =EZTDCZ", /* COPY failed before G: the CopyDone is ignored */
+        ">c =",         /* outside a copy: ignored */
         ">f >Q =CZ",
-        ">Q =HddcCZ",             /* COPY TO */
+        ">Q =HddcCZ", /* COPY TO */
         ">Q =HdEZ",
         ">PBES =12HddcCZ",
-        ">PBE S =12G >c >S =CZ",  /* extended: the Sync behind Execute yields no Z */
+        ">PBE S =12G >c >S =CZ", /* extended: the Sync behind Execute yields no Z */
         ">PBES =12G >cS =CZ",
         ">PBESS =12G >cS =CZ",
-        ">PBEScS =12GCZ",         /* all sent in advance */
-        ">PBES =12EZ",            /* COPY fails before G: that Sync does yield a Z */
+        ">PBEScS =12GCZ", /* all sent in advance */
+        ">PBES =12EZ",    /* COPY fails before G: that Sync does yield a Z */
         ">PBEScS =12EZZ",
         ">PBES =12G >f >S =EZ",
-        ">PBES =12GE >c >S =Z",   /* bad row */
+        ">PBES =12GE >c >S =Z", /* bad row */
         ">PBES =12G >c =E >S =Z",
         ">PBE =12G >S >c =C >S =Z",
-        ">Q =G >S >c =CZ",        /* Sync is ignored in a simple copy too */
+        ">Q =G >S >c =CZ", /* Sync is ignored in a simple copy too */
         ">QS =G >c =CZ",
-        ">Q =WdddcCZ",            /* replication */
+        ">Q =WdddcCZ", /* replication */
         ">Q =Wd >c =cCZ",
     };
     (void)state;
@@ -211,8 +211,8 @@ static void test_ours_are_taken_out(void **state)
         "+CPBECCS -312D C33Z >Q =TDCZ",
         "+CPBECC -312DC33 >PBES =12CZ",
         ">PBE =12C +CPBECC -312DDC33 >PBES =12CZ",
-        "+CPBECCS -31NEZ",             /* an error of ours, and a notice */
-        "+CPBECC -31E >BE >S =Z",      /* with Flush: the client's Sync ends it */
+        "+CPBECCS -31NEZ",        /* an error of ours, and a notice */
+        "+CPBECC -31E >BE >S =Z", /* with Flush: the client's Sync ends it */
         "+F -VZ",
         "+F -EZ",
         "+CPBECCS -3 =AS -12C33Z",     /* asynchronous messages still pass */
@@ -230,8 +230,9 @@ static void test_stray_messages_pass_and_move_nothing(void **state)
     struct response_queue q;
     (void)state;
     settle("=Z >Q =Z");
-    settle(">PBES =12G E Z >S =Z"); /* the server had not read the first Sync when it was canceled */
-    settle("+PS =Z -1Z");           /* a ReadyForQuery that nobody expected is not ours */
+    settle(
+        ">PBES =12G E Z >S =Z"); /* the server had not read the first Sync when it was canceled */
+    settle("+PS =Z -1Z");        /* a ReadyForQuery that nobody expected is not ours */
     settle("+PBS =T -12Z");
     response_queue_init(&q, free_test_note);
     play(&q, ">PB =Z");
