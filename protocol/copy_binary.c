@@ -281,7 +281,7 @@ static size_t sequence_length(const unsigned char *p, size_t left)
 enum copy_text_fault copy_check_text(struct slice s)
 {
     const unsigned char *p = (const unsigned char *)s.data;
-    const unsigned char *end = p + s.len;
+    const unsigned char *end = s.len == 0 ? p : p + s.len; /* p may be NULL then */
     while (p < end) {
         if (end - p >= 8) {
             uint64_t word;
