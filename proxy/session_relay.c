@@ -93,6 +93,8 @@ static bool wants_whole(const struct session *s, struct wire_header h)
     const struct session_shared *shared = s->group->shared;
     if (shared->gate == NULL || s->gate_off || h.body_bytes > shared->config->inspect_max_bytes)
         return false;
+    if (s->vendor != NULL && vendor_is_busy(s))
+        return true; /* the message that waited comes again and takes its verdict */
     if (s->owed.skipping || s->owed.copying_in)
         return false; /* the server ignores it, or ends the connection for it */
     switch (h.type) {

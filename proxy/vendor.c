@@ -148,6 +148,11 @@ enum relay_verdict vendor_on_request(struct session *s, char type, struct slice 
     return RELAY_PASS;
 }
 
+bool vendor_is_busy(const struct session *s)
+{
+    return dispatch_is_active(s->vendor);
+}
+
 /* ---- answers ---- */
 
 bool vendor_wants_answer(const struct session *s, char type)

@@ -26,6 +26,10 @@ enum relay_verdict vendor_on_request(struct session *s, char type, struct slice 
 
 /* The rest only when s->vendor is there. */
 
+/* The client's message is being dealt with (it was told WAIT): it must come again, whatever happened
+ * meanwhile. */
+bool vendor_is_busy(const struct session *s);
+
 /* Must vendor_on_answer see the next message of the server, which has this type? */
 bool vendor_wants_answer(const struct session *s, char type);
 /* PASS: it goes to the client as it is. DROP: it does not, or something else went in its place. */
