@@ -1,5 +1,5 @@
-/* Every copy-on-write table of the shared collection of real Hudi tables: which are refused, that
- * the commits are those of the collection's manifest, and that plans walk through them one by one.
+/* The shared collection of real Hudi tables: which tables are refused, that the commits are those of
+ * the collection's manifest, that plans walk through them one by one; broken timelines.
  *
  * The collection is not part of the source tree. PGVENEER_HUDI_DATA names its folder; the default is
  * ../shared/data/hudi beside the source tree; without it the test is skipped. */
@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "base/arena.h"
-#include "base/buf.h"
 #include "objstore/objstore.h"
+#include "commit_metadata.h"
 #include "plan.h"
 
 #define MAX_TABLES 128
@@ -28,6 +28,7 @@ struct real_table {
     char name[128];
     char archive[256];
     char folder[256]; /* inside the archive */
+    bool merge_on_read;
     bool readable;
     char instants[MAX_INSTANTS][20];
     size_t ninstants;
@@ -60,13 +61,15 @@ static void read_table_row(const char *line)
 {
     char type[32], place[256], rows[32];
     copy_field(line, 2, type, sizeof type);
-    if (strcmp(type, "COW") != 0)
+    if (strcmp(type, "COW") != 0 && strcmp(type, "MOR") != 0)
         return;
+    assert_true(ntables < MAX_TABLES);
     struct real_table *t = &tables[ntables++];
+    t->merge_on_read = strcmp(type, "MOR") == 0;
     copy_field(line, 0, t->name, sizeof t->name);
     copy_field(line, 1, place, sizeof place);
     copy_field(line, 8, rows, sizeof rows);
-    t->readable = strcmp(rows, "n/a") != 0;
+    t->readable = !t->merge_on_read && strcmp(rows, "n/a") != 0;
     char *colon = strstr(place, " : ");
     assert_non_null(colon);
     *colon = '\0';
@@ -173,49 +176,167 @@ static void walk(struct objstore *st, struct arena *a, const struct real_table *
     assert_int_equal(HUDI_PLAN_NOTHING, plan.kind);
 }
 
+static void expect_refusal(const struct real_table *r, const struct err *err)
+{
+    assert_string_equal(SQLSTATE_FEATURE_NOT_SUPPORTED, err->sqlstate);
+    if (strstr(err->message, "LANCE") == NULL &&
+        (!r->merge_on_read || (strstr(err->message, "merge-on-read") == NULL &&
+                               strstr(err->message, "bootstrapped") == NULL)))
+        fail_msg("%s: %s", r->name, err->message);
+}
+
+/* Returns whether the table could be read. */
+static bool try_table(const struct real_table *r)
+{
+    char root[1024];
+    struct err err = {0};
+    struct arena a;
+    struct objstore *st;
+    struct hudi_table t;
+    arena_init(&a, 0);
+    unpack(r, root, sizeof root);
+    assert_true(objstore_open_local(root, scratch, &st, &err));
+    bool ok = hudi_table_open(&a, st, &t, &err);
+    if (ok != r->readable)
+        fail_msg("%s: %s", r->name, ok ? "was not refused" : err.message);
+    if (ok) {
+        expect_instants(&a, r, &t);
+        walk(st, &a, r, &t);
+    } else {
+        expect_refusal(r, &err);
+    }
+    objstore_close(st);
+    arena_fini(&a);
+    return ok;
+}
+
+static bool have_collection(void)
+{
+    if (ntables > 0 || read_manifest())
+        return true;
+    print_message("skipped: no collection of Hudi tables in %s\n", data_folder());
+    return false;
+}
+
 static void test_every_table(void **state)
 {
     (void)state;
-    size_t read = 0, refused = 0;
-    if (!read_manifest()) {
-        print_message("skipped: no collection of Hudi tables in %s\n", data_folder());
+    size_t read = 0, refused = 0, later = 0;
+    if (!have_collection())
         skip();
-    }
-    assert_non_null(mkdtemp(scratch));
     for (size_t i = 0; i < ntables; i++) {
-        char root[1024];
-        struct err err = {0};
-        struct arena a;
-        struct objstore *st;
-        struct hudi_table t;
-        arena_init(&a, 0);
-        unpack(&tables[i], root, sizeof root);
-        assert_true(objstore_open_local(root, scratch, &st, &err));
-        bool ok = hudi_table_open(&a, st, &t, &err);
-        if (ok != tables[i].readable)
-            fail_msg("%s: %s", tables[i].name, ok ? "was not refused" : err.message);
-        if (ok) {
-            expect_instants(&a, &tables[i], &t);
-            walk(st, &a, &tables[i], &t);
-            read++;
-        } else {
-            assert_string_equal(SQLSTATE_FEATURE_NOT_SUPPORTED, err.sqlstate);
-            assert_non_null(strstr(err.message, "LANCE"));
-            refused++;
-        }
-        objstore_close(st);
-        arena_fini(&a);
+        bool ok = try_table(&tables[i]);
+        read += ok ? 1 : 0;
+        refused += !ok && !tables[i].merge_on_read ? 1 : 0;
+        later += !ok && tables[i].merge_on_read ? 1 : 0;
     }
-    print_message("%zu of %zu tables planned, %zu refused as they must be\n", read, ntables,
-                  refused);
+    print_message("copy-on-write: %zu of %zu tables planned, %zu refused as they must be; "
+                  "merge-on-read: %zu refused\n",
+                  read, read + refused, refused, later);
     assert_true(read > 0);
-    char command[256];
-    snprintf(command, sizeof command, "rm -rf '%s'", scratch);
+}
+
+/* ---- single files and broken timelines ---- */
+
+static void write_file(const char *path, const char *content)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fputs(content, f);
+    fclose(f);
+}
+
+/* A plan over one of the broken timelines: as it came without properties, then with some. */
+static bool plan_broken(const char *name, struct hudi_plan *plan, struct err *err)
+{
+    char root[1024], properties[2048];
+    struct arena a;
+    struct objstore *st;
+    struct hudi_table t;
+    arena_init(&a, 0);
+    snprintf(root, sizeof root, "%s/parts/%s", scratch, name);
+    snprintf(properties, sizeof properties, "%s/.hoodie/hoodie.properties", root);
+    assert_true(objstore_open_local(root, scratch, &st, err));
+    assert_false(hudi_table_open(&a, st, &t, err));
+    assert_string_equal(SQLSTATE_DATA_CORRUPTED, err->sqlstate);
+    write_file(properties, "hoodie.table.name=t\n");
+    assert_true(hudi_table_open(&a, st, &t, err));
+    bool ok = hudi_plan_make(&a, &t, NULL, NULL, -1, plan, err);
+    objstore_close(st);
+    arena_fini(&a);
+    return ok;
+}
+
+static void test_broken_timelines(void **state)
+{
+    (void)state;
+    struct err err;
+    struct hudi_plan plan;
+    char command[2048];
+    if (!have_collection())
+        skip();
+    snprintf(command, sizeof command,
+             "mkdir '%s/parts' && tar xzf '%s/parts/timeline_edge_cases.tar.gz' -C '%s/parts'", scratch,
+             data_folder(), scratch);
     assert_int_equal(0, system(command));
+    assert_false(plan_broken("commits_stub", &plan, &err)); /* zero bytes */
+    assert_string_equal(SQLSTATE_DATA_CORRUPTED, err.sqlstate);
+    assert_false(plan_broken("commits_with_invalid_content", &plan, &err));
+    assert_string_equal(SQLSTATE_DATA_CORRUPTED, err.sqlstate);
+    assert_true(plan_broken("commits_with_empty_commit_metadata", &plan, &err));
+    assert_int_equal(0, plan.read.count);
+    assert_true(plan_broken("commits_with_no_schema_and_write_stats", &plan, &err));
+    assert_int_equal(0, plan.read.count);
+}
+
+static void expect_metadata(const char *name, size_t stats, const char *operation)
+{
+    struct err err;
+    struct arena a;
+    struct objstore *st;
+    struct commit_metadata m;
+    char *folder = realpath(data_folder(), NULL);
+    assert_non_null(folder);
+    arena_init(&a, 0);
+    assert_true(objstore_open_local(folder, folder, &st, &err));
+    if (!commit_metadata_load(&a, st, name, &m, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(stats, m.nstats);
+    assert_string_equal(operation, m.operation);
+    objstore_close(st);
+    arena_fini(&a);
+    free(folder);
+}
+
+static void test_single_files(void **state)
+{
+    (void)state;
+    if (!have_collection())
+        skip();
+    expect_metadata("parts/v6_commit.json", 1, "UPSERT");
+    expect_metadata("parts/v8_deltacommit.avro", 3, "UPSERT");
+}
+
+static int make_scratch(void **state)
+{
+    (void)state;
+    return mkdtemp(scratch) == NULL ? -1 : 0;
+}
+
+static int remove_scratch(void **state)
+{
+    char command[256];
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf '%s'", scratch);
+    return system(command);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_table)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_table),
+        cmocka_unit_test(test_broken_timelines),
+        cmocka_unit_test(test_single_files),
+    };
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
