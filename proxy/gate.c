@@ -448,9 +448,7 @@ static void write_question(struct inspection *in)
 {
     struct gate_result *r = in->result;
     const char *text = NULL;
-    if (in->session->answers != NULL)
-        r->ask_count = 0; /* answered */
-    if (r->ask_count == 0)
+    if (in->session->answers != NULL || r->ask_count == 0)
         return;
     for (size_t i = 0; i < in->question_count; i++) {
         if (in->questions[i].ask == NULL)
@@ -503,6 +501,8 @@ bool gate_inspect(const struct gate *g, const struct gate_session *s, struct sli
     bool readable = read_text(&in);
     if (in.memory && readable && !in.refused && in.found_count > 0)
         write_result(&in);
+    if (s->answers != NULL)
+        out->ask_count = 0;
     if (!in.memory || !readable)
         *out = (struct gate_result){.verdict = GATE_PASS};
     if (in.memory && in.refused)

@@ -146,15 +146,14 @@ static size_t find_continuation(const struct lexer *x, size_t at)
  * doubled quote is no quote but the end and a new literal. */
 static size_t skip_string(const struct lexer *x, size_t at, bool backslash, bool doubling)
 {
-    bool steps = backslash && encoding_has_ascii_trail(x->dialect.encoding);
     while (at < x->text.len) {
         char c = x->text.data[at];
         if (c == '\\' && backslash) {
             at++;
             if (at < x->text.len)
-                at += steps ? encoding_step(x->dialect.encoding, x->text, at) : 1;
+                at += encoding_step_ascii(x->dialect.encoding, x->text, at);
         } else if (c != '\'') {
-            at += steps ? encoding_step(x->dialect.encoding, x->text, at) : 1;
+            at += encoding_step_ascii(x->dialect.encoding, x->text, at);
         } else if (doubling && byte_at(x, at + 1) == '\'') {
             at += 2;
         } else {
@@ -236,30 +235,25 @@ static bool take_quoted(struct lexer *x, struct token *t, enum token_form form, 
 /* Behind an identifier that starts at `at`. With `dollars`, as in names; without, as in tags. */
 static size_t skip_name(const struct lexer *x, size_t at, bool dollars)
 {
-    bool steps = encoding_has_ascii_trail(x->dialect.encoding);
     while (at < x->text.len) {
         char c = x->text.data[at];
         if (!is_letter(c) && !is_digit(c) && !(dollars && c == '$'))
             break;
-        at += steps ? encoding_step(x->dialect.encoding, x->text, at) : 1;
+        at += encoding_step_ascii(x->dialect.encoding, x->text, at);
     }
     return at;
 }
 
 static bool take_word(struct lexer *x, struct token *t)
 {
+    enum encoding e = x->dialect.encoding;
     take(x, t, TOKEN_WORD, skip_name(x, t->start, true));
     struct slice word = slice_part(x->text, t->start, t->end);
-    size_t n = encoding_clip(x->dialect.encoding, word, TOKEN_NAME_BYTES - 1);
-    bool steps = encoding_has_ascii_trail(x->dialect.encoding);
-    for (size_t at = 0; at < n;) {
-        char c = word.data[at];
-        t->name[at++] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-        if (steps && (unsigned char)c >= 0x80)
-            for (size_t end = at - 1 + encoding_step(x->dialect.encoding, word, at - 1); at < end;
-                 at++)
-                t->name[at] = word.data[at];
-    }
+    size_t n = encoding_clip(e, word, TOKEN_NAME_BYTES - 1);
+    memcpy(t->name, word.data, n);
+    for (size_t at = 0; at < n; at += encoding_step_ascii(e, word, at))
+        if (t->name[at] >= 'A' && t->name[at] <= 'Z')
+            t->name[at] += 'a' - 'A';
     t->name[n] = '\0';
     return true;
 }

@@ -39,7 +39,7 @@ static void put(struct reader *r, char c)
 
 static void put_character(struct reader *r)
 {
-    size_t n = encoding_step(r->encoding, r->body, r->at);
+    size_t n = encoding_step_ascii(r->encoding, r->body, r->at);
     for (; n > 0; n--)
         put(r, r->body.data[r->at++]);
 }
@@ -297,7 +297,7 @@ const char *lexer_quote(struct arena *a, struct slice value, enum encoding e)
     bool escapes = false;
     out[n++] = '\'';
     for (size_t at = 0; at < value.len;) {
-        size_t step = encoding_step(e, value, at);
+        size_t step = encoding_step_ascii(e, value, at);
         char c = value.data[at];
         if (c == '\'' || c == '\\')
             out[n++] = c;

@@ -35,6 +35,13 @@ static inline bool encoding_has_ascii_trail(enum encoding e)
 /* Bytes of the character at text.data[at]; at < text.len. At least 1. */
 size_t encoding_step(enum encoding e, struct slice text, size_t at);
 
+/* As encoding_step where bytes behind the first may look like ASCII, else 1: enough for who looks for
+ * ASCII characters, and for broken characters as the server's scanner has it. */
+static inline size_t encoding_step_ascii(enum encoding e, struct slice text, size_t at)
+{
+    return encoding_has_ascii_trail(e) ? encoding_step(e, text, at) : 1;
+}
+
 /* Characters in the text. */
 size_t encoding_count(enum encoding e, struct slice text);
 /* Byte offset of the character with this number (0-based); text.len when there are fewer. */
