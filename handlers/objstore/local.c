@@ -75,6 +75,16 @@ static bool read_roots(struct objstore *st, const char *roots, struct err *err)
     return true;
 }
 
+/* A store that denies access is unreadable, which may be mended by the next try; 42501 says that a
+ * folder lies outside the roots. */
+static bool unreadable(struct err *err, int errnum, const char *what, const char *path)
+{
+    err_set_errno(err, errnum, "could not %s \"%s\"", what, path);
+    if (errnum == EACCES || errnum == EPERM)
+        memcpy(err->sqlstate, SQLSTATE_IO_ERROR, sizeof err->sqlstate);
+    return false;
+}
+
 static bool refuse_outside(const char *path, struct err *err)
 {
     err_set(err, SQLSTATE_INSUFFICIENT_PRIVILEGE,
@@ -102,7 +112,7 @@ static bool refuse_missing(const struct objstore *st, const char *root, int errn
     free(parent);
     if (!inside)
         return refuse_outside(root, err);
-    return err_set_errno(err, errnum, "could not open folder \"%s\"", root);
+    return unreadable(err, errnum, "open folder", root);
 }
 
 static bool open_root(struct objstore *st, const char *root, struct err *err)
@@ -117,7 +127,7 @@ static bool open_root(struct objstore *st, const char *root, struct err *err)
         return refuse_outside(root, err);
     st->root_fd = open(st->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (st->root_fd < 0)
-        return err_set_errno(err, errno, "could not open folder \"%s\"", root);
+        return unreadable(err, errno, "open folder", root);
     return true;
 }
 
@@ -174,7 +184,7 @@ static bool locate(const struct objstore *st, int fd, const char *path, char *wh
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, where, PATH_MAX - 1);
     if (n < 0)
-        return err_set_errno(err, errno, "could not resolve \"%s\"", path);
+        return unreadable(err, errno, "resolve", path);
     where[n] = '\0';
     if (!is_allowed(st, where))
         return refuse_outside(path, err);
@@ -189,7 +199,7 @@ static bool open_checked(const struct objstore *st, const char *path, int *fd, c
         return refuse_outside(path, err);
     *fd = openat(st->root_fd, path[0] == '\0' ? "." : path, O_PATH | O_CLOEXEC);
     if (*fd < 0)
-        return err_set_errno(err, errno, "could not open \"%s\"", path);
+        return unreadable(err, errno, "open", path);
     if (locate(st, *fd, path, where, err))
         return true;
     close(*fd);
@@ -207,7 +217,7 @@ static bool reopen(int *fd, const char *path, int flags, struct err *err)
     close(*fd);
     *fd = readable;
     if (readable < 0)
-        return err_set_errno(err, errnum, "could not open \"%s\"", path);
+        return unreadable(err, errnum, "open", path);
     return true;
 }
 
@@ -266,7 +276,7 @@ static bool read_entries(DIR *dir, struct listing_builder *b, struct err *err)
         errno = 0;
         struct dirent *d = readdir(dir);
         if (d == NULL && errno != 0)
-            return err_set_errno(err, errno, "could not list folder \"%s\"", b->folder);
+            return unreadable(err, errno, "list folder", b->folder);
         if (d == NULL)
             return true;
         if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
@@ -303,7 +313,7 @@ bool objstore_list(struct objstore *st, struct arena *a, const char *folder,
         return false;
     DIR *dir = fdopendir(fd);
     if (dir == NULL) {
-        err_set_errno(err, errno, "could not list folder \"%s\"", folder);
+        unreadable(err, errno, "list folder", folder);
         close(fd);
         return false;
     }
@@ -326,7 +336,7 @@ static bool read_all(int fd, const char *path, struct buf *out, struct err *err)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return err_set_errno(err, errno, "could not read \"%s\"", path);
+            return unreadable(err, errno, "read", path);
         if (n == 0)
             return true;
         if (!buf_append(out, chunk, (size_t)n))

@@ -1,10 +1,120 @@
--- hudi_sync_task_submit: DWS manual, "Synchronizing Hudi Tasks" and "Hudi System Functions"; spec/hudi.md
--- section 1.3, spec/decisions.md "SQL on Hudi".
+-- create_hudi_sync_table, hudi_sync_task_submit, hudi_set_sync_commit, hudi_show_sync_state and
+-- hudi_sync_state_history_view: DWS manual, "Synchronizing Hudi Tasks" and "Hudi System Functions";
+-- spec/hudi.md section 1.3, spec/decisions.md "SQL on Hudi".
 --
 -- A submit is an INSERT of three columns by the caller himself. The guard of that INSERT, and
 -- nothing else, decides whether it is a task, so an INSERT written by hand gets no further.
 -- Arguments that name tables are regclass: literals, text and varchar all become that by implicit
 -- casts, with the caller's search_path.
+
+-- hudi.hudi_sync_state -----------------------------------------------------------------------------
+
+-- The table is the service role's, the right to have it made the caller's. He proves it by a row
+-- here: the policy looks at him, the trigger behind it acts as its owner.
+CREATE TABLE pgveneer.hudi_sync_table_request (
+    role oid NOT NULL DEFAULT pgveneer.current_user_oid(),
+    at   timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+ALTER TABLE pgveneer.hudi_sync_table_request ENABLE ROW LEVEL SECURITY;
+CREATE POLICY ask ON pgveneer.hudi_sync_table_request FOR INSERT
+    WITH CHECK (pgveneer.is_administrator() AND role = pgveneer.current_user_oid());
+GRANT INSERT (role) ON pgveneer.hudi_sync_table_request TO PUBLIC;
+
+CREATE FUNCTION pgveneer.make_hudi_sync_table() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $make$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('pgveneer'), hashtext('hudi.hudi_sync_state'));
+    IF to_regclass('hudi.hudi_sync_state') IS NOT NULL THEN
+        RAISE EXCEPTION 'relation "hudi.hudi_sync_state" already exists'
+            USING ERRCODE = '42P07', HINT = 'It is created once in a database, and is there.';
+    END IF;
+    CREATE TABLE hudi.hudi_sync_state (
+        target_tbl       text NOT NULL,
+        source_ftbl      text NOT NULL,
+        payload_type     text,
+        precombine_key   text,
+        latest_commit    text,
+        target_oid       oid NOT NULL,
+        source_oid       oid NOT NULL,
+        latest_completed text,                          -- completion time, timeline layout 2
+        filled_by_sync   boolean NOT NULL DEFAULT true, -- all rows of the target are this sync's
+        updated_at       timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (target_oid, source_oid)
+    );
+    CREATE TRIGGER hudi_sync_state_guard BEFORE INSERT OR UPDATE ON hudi.hudi_sync_state
+        FOR EACH ROW EXECUTE FUNCTION pgveneer.hudi_sync_state_guard();
+    ALTER TABLE hudi.hudi_sync_state ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY sync ON hudi.hudi_sync_state
+        USING (pgveneer.may_sync(target_oid, source_oid) OR pgveneer.is_administrator());
+    GRANT SELECT, DELETE,
+          INSERT (target_oid, source_oid, latest_commit, latest_completed, filled_by_sync),
+          UPDATE (latest_commit, latest_completed, filled_by_sync)
+        ON hudi.hudi_sync_state TO PUBLIC;
+    RETURN NULL;
+END $make$;
+CREATE TRIGGER make_hudi_sync_table AFTER INSERT ON pgveneer.hudi_sync_table_request
+    FOR EACH ROW EXECUTE FUNCTION pgveneer.make_hudi_sync_table();
+
+CREATE FUNCTION pgveneer.create_hudi_sync_table() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT pgveneer.is_administrator() THEN
+        RAISE EXCEPTION 'permission denied to create table "hudi.hudi_sync_state"'
+            USING ERRCODE = '42501',
+                  DETAIL = 'Only administrators may call create_hudi_sync_table().';
+    END IF;
+    INSERT INTO pgveneer.hudi_sync_table_request DEFAULT VALUES;
+END $$;
+
+CREATE FUNCTION pgveneer.check_hudi_sync_table() RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_regclass('hudi.hudi_sync_state') IS NULL THEN
+        RAISE EXCEPTION 'relation "hudi.hudi_sync_state" does not exist'
+            USING ERRCODE = '42P01',
+                  HINT = 'An administrator has to call create_hudi_sync_table() once in this '
+                         'database.';
+    END IF;
+END $$;
+
+-- The rights that the vendor names. NULL where a table is gone.
+CREATE FUNCTION pgveneer.may_sync(target oid, source oid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT has_table_privilege(target, 'INSERT') AND has_table_privilege(target, 'UPDATE')
+       AND has_table_privilege(source, 'SELECT')
+$$;
+
+CREATE FUNCTION pgveneer.check_hudi_commit(commit text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF commit !~ '^[0-9]{14}([0-9]{3})?$' THEN
+        RAISE EXCEPTION 'invalid Hudi commit time: "%"', commit
+            USING ERRCODE = '22007',
+                  HINT = 'A commit time has 14 or 17 digits: yyyyMMddHHmmss or yyyyMMddHHmmssSSS.';
+    END IF;
+END $$;
+
+-- Names always are those of the tables; a commit set by a user says that all up to it is there.
+CREATE FUNCTION pgveneer.hudi_sync_state_guard() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pgveneer.check_hudi_commit(NEW.latest_commit);
+    IF NOT pgveneer.is_service()
+       AND (NEW.latest_completed IS NOT NULL OR NOT NEW.filled_by_sync OR NEW.latest_commit IS NULL) THEN
+        RAISE EXCEPTION 'permission denied for table hudi_sync_state'
+            USING ERRCODE = '42501', HINT = 'Use hudi_set_sync_commit.';
+    END IF;
+    NEW.target_tbl := coalesce(pgveneer.qualified_name(NEW.target_oid), NEW.target_tbl);
+    NEW.source_ftbl := coalesce(pgveneer.qualified_name(NEW.source_oid), NEW.source_ftbl);
+    NEW.updated_at := now();
+    RETURN NEW;
+END $$;
 
 -- What can be synchronized with what ---------------------------------------------------------------
 
@@ -349,3 +459,120 @@ CREATE FUNCTION pgveneer.hudi_sync_task_submit(target regclass, ftable regclass,
                                                "interval" text)
     RETURNS text LANGUAGE sql VOLATILE
 AS $$ SELECT pgveneer.hudi_submit($1, $2, $3, $4, $5::pg_catalog.interval) $$;
+
+-- Positions ----------------------------------------------------------------------------------------
+
+CREATE FUNCTION pgveneer.hudi_put_commit(target oid, source oid, commit text) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF commit IS NULL THEN
+        RAISE EXCEPTION 'the commit must not be null' USING ERRCODE = '22004';
+    ELSIF commit = '' THEN
+        DELETE FROM hudi.hudi_sync_state p WHERE p.target_oid = target AND p.source_oid = source;
+        RAISE NOTICE 'sync commit forgotten, the next synchronization will start from the beginning';
+        RETURN commit;
+    END IF;
+    PERFORM pgveneer.check_hudi_commit(commit);
+    INSERT INTO hudi.hudi_sync_state (target_oid, source_oid, latest_commit)
+    VALUES (target, source, commit)
+    ON CONFLICT (target_oid, source_oid) DO UPDATE
+       SET latest_commit = excluded.latest_commit, latest_completed = NULL, filled_by_sync = true;
+    RAISE NOTICE 'set sync commit successfully, the next synchronization will start from %', commit;
+    RETURN commit;
+END $$;
+
+-- Before submit: all commits up to this time are in the target.
+CREATE FUNCTION pgveneer.hudi_set_sync_commit(target regclass, ftable regclass, latest_commit text)
+    RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t record;
+BEGIN
+    PERFORM pgveneer.check_hudi_sync_table();
+    PERFORM pgveneer.check_hudi_target(target);
+    PERFORM pgveneer.check_hudi_source(ftable);
+    SELECT * INTO t FROM pgveneer.hudi_task_on(target);
+    IF t.source = ftable AND t.state = 'active' THEN
+        RAISE EXCEPTION 'table "%" is being synchronized by task "%"',
+                        pgveneer.qualified_name(target), t.id
+            USING ERRCODE = '55000',
+                  HINT = 'Pause that task with pg_task_pause, then use '
+                         'hudi_set_sync_commit(task_id, commit).';
+    END IF;
+    RETURN pgveneer.hudi_put_commit(target, ftable, latest_commit);
+END $$;
+
+-- After submit: of a paused task that has succeeded before.
+CREATE FUNCTION pgveneer.hudi_set_sync_commit(task_id text, latest_commit text) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pgveneer.task := pgveneer.lock_task(task_id);
+    target oid := t.params ->> 'target_oid';
+    source oid := t.params ->> 'ftable_oid';
+BEGIN
+    PERFORM pgveneer.check_hudi_sync_table();
+    IF t.category <> 'SQLonHudi' THEN
+        RAISE EXCEPTION 'task "%" is not a Hudi synchronization task', t.task_id
+            USING ERRCODE = '42809';
+    ELSIF t.state <> 'paused' THEN
+        RAISE EXCEPTION 'task "%" is not paused', t.task_id
+            USING ERRCODE = '55000', HINT = 'Pause it with pg_task_pause first.';
+    ELSIF NOT EXISTS (SELECT FROM pgveneer.task_history h
+                       WHERE h.task_id = t.task_id AND h.outcome = 'done')
+          -- runs that found nothing new leave no history
+          AND (t.end_time IS NULL OR t.failure_times > 0
+               OR EXISTS (SELECT FROM pgveneer.task_history h WHERE h.task_id = t.task_id)) THEN
+        RAISE EXCEPTION 'task "%" has not succeeded yet', t.task_id
+            USING ERRCODE = '55000',
+                  HINT = 'Before the first run use hudi_set_sync_commit(target, foreign table, commit).';
+    END IF;
+    IF NOT pgveneer.is_administrator() THEN
+        PERFORM pgveneer.check_hudi_target(target);
+        PERFORM pgveneer.check_hudi_source(source);
+    END IF;
+    RETURN pgveneer.hudi_put_commit(target, source, latest_commit);
+END $$;
+
+-- Positions, and tasks that have none yet.
+CREATE FUNCTION pgveneer.hudi_show_sync_state()
+    RETURNS TABLE (target_tbl text, source_ftbl text, payload_type text, precombine_key text,
+                   latest_commit text)
+    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pgveneer.check_hudi_sync_table();
+    RETURN QUERY
+        SELECT coalesce(pgveneer.qualified_name(p.target_oid), p.target_tbl),
+               coalesce(pgveneer.qualified_name(p.source_oid), p.source_ftbl),
+               p.payload_type, p.precombine_key, p.latest_commit
+          FROM hudi.hudi_sync_state p
+        UNION ALL
+        SELECT coalesce(pgveneer.qualified_name((t.params ->> 'target_oid')::oid),
+                        t.params ->> 'target'),
+               coalesce(pgveneer.qualified_name((t.params ->> 'ftable_oid')::oid),
+                        t.params ->> 'source'),
+               NULL, NULL, NULL
+          FROM pgveneer.task t
+         WHERE t.category = 'SQLonHudi'
+           AND NOT EXISTS (SELECT FROM hudi.hudi_sync_state p
+                            WHERE p.target_oid = (t.params ->> 'target_oid')::oid
+                              AND p.source_oid = (t.params ->> 'ftable_oid')::oid)
+         ORDER BY 1, 2;
+END $$;
+
+-- A view reads with its owner's rights, so it filters by itself; current_user is the reader.
+CREATE VIEW pgveneer.hudi_sync_state_history_view WITH (security_barrier) AS
+    SELECT h.task_id,
+           h.detail ->> 'target_tbl' AS target_tbl,
+           h.detail ->> 'source_ftbl' AS source_ftbl,
+           h.detail ->> 'latest_commit' AS latest_commit,
+           h.row_count AS latest_sync_count,
+           h.run_start AS latest_sync_start,
+           h.run_end AS latest_sync_end,
+           h.detail ->> 'hudi_flushdisk_time' AS hudi_flushdisk_time
+      FROM pgveneer.task_history h
+     WHERE h.category = 'SQLonHudi'
+       AND (pg_catalog.pg_has_role(h.owner, 'USAGE') OR (SELECT pgveneer.is_administrator()));
+GRANT SELECT ON pgveneer.hudi_sync_state_history_view TO PUBLIC;
