@@ -17,7 +17,7 @@ if [ "${SANITIZERS:-yes}" = yes ]; then
 fi
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-export TSAN_OPTIONS=halt_on_error=1
+export TSAN_OPTIONS=halt_on_error=1:suppressions=$PWD/tests/support/tsan.supp
 # clang 14's sanitizers cannot live with 32 bits of address randomness.
 wrap=()
 if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] &&

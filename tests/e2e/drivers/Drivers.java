@@ -3,8 +3,10 @@
 // unfinished extended cycle (autosave), several statements behind one Sync.
 //
 //     java -cp postgresql.jar Drivers.java DIRECT_URL PROXY_URL
+//     java -cp postgresql.jar Drivers.java seed PROXY_URL FIRST_COMMIT HUDI_WRITER FOLDER
 //
 // A scenario notes what it saw; it runs directly and through pgveneer, and both must have seen the same.
+// The second form runs the statements of the vendor's page with parameters, against a Hudi table.
 
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
@@ -538,6 +540,169 @@ public class Drivers {
         scenarios.put("session settings", Drivers::settings);
     }
 
+    // ---- the vendor's page "Synchronizing Hudi Tasks"
+
+    /** The small Hudi table and what pgveneer has made of it. */
+    record Lake(String firstCommit, String writer, String folder) {
+        /** One more commit with this row; its instant. */
+        String commit(long id) throws Exception {
+            Process p = new ProcessBuilder(writer, "upsert", folder, "--sql",
+                "SELECT " + id + "::BIGINT AS id, 'row " + id + "' AS name").redirectErrorStream(true).start();
+            String out = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8).trim();
+            if (p.waitFor() != 0)
+                throw new Exception(out);
+            return out;
+        }
+    }
+
+    static Lake lake;
+
+    static void expect(Object got, Object want, String what) throws Exception {
+        if (!Objects.equals(got, want))
+            throw new Exception(what + ": got " + got + ", want " + want);
+    }
+
+    /** The only value of a query, after the name of its column was checked. */
+    static Object one(Connection c, String text, Object... params) throws Exception {
+        try (PreparedStatement s = c.prepareStatement(text)) {
+            for (int i = 0; i < params.length; i++)
+                s.setObject(i + 1, params[i]);
+            ResultSet rs = s.executeQuery();
+            String name = text.replaceAll("^SELECT (pg_catalog\\.)?(\\w+)\\(.*$", "$2");
+            if (!name.equals(text) && !text.contains(" AS "))
+                expect(rs.getMetaData().getColumnName(1), name, "name of the column");
+            expect(rs.next(), true, "a row of " + text);
+            return rs.getObject(1);
+        }
+    }
+
+    static void waitFor(Connection c, String table, long rows) throws Exception {
+        for (int i = 0; i < 600; i++) {
+            if (one(c, "SELECT count(*) AS n FROM " + table).equals(rows))
+                return;
+            TimeUnit.MILLISECONDS.sleep(50);
+        }
+        try (Connection look = c) {
+            List<Object> seen = new ArrayList<>();
+            query(seen, look, "SELECT * FROM pg_task_show('SQLonHudi')");
+            throw new Exception("no " + rows + " rows in " + table + " within 30 s; " + seen);
+        }
+    }
+
+    static void refuse(Connection c, String sqlState, String text, Object... params) throws Exception {
+        try {
+            one(c, text, params);
+        } catch (SQLException e) {
+            expect(e.getSQLState(), sqlState, text);
+            return;
+        }
+        throw new Exception("no error from " + text);
+    }
+
+    static void page(Opener o, List<Object> seen, String... options) throws Exception {
+        String target = "public.in_rel";
+        String source = "public.hudi_read1";
+        try (Connection c = o.open(options)) {
+            sql(c, "TRUNCATE public.in_rel, public.in_cdl",
+                "INSERT INTO public.in_cdl SELECT i, 'from CDL' FROM generate_series(1, 5) i");
+            if (one(c, "SELECT to_regclass('hudi.hudi_sync_state') AS t") == null)
+                one(c, "SELECT pg_catalog.create_hudi_sync_table()");
+            refuse(c, "42P07", "SELECT create_hudi_sync_table()");
+            // Migration
+            expect(one(c, "SELECT hudi_set_sync_commit(?, ?, ?)", "public.in_cdl", source, lake.firstCommit()),
+                lake.firstCommit(), "hudi_set_sync_commit");
+            Object cdl = one(c, "SELECT hudi_sync_task_submit(?, ?)", "public.in_cdl", source);
+            // Creation
+            one(c, "SELECT hudi_set_sync_commit(?, ?, ?)", target, source, "");
+            Object task = one(c, "SELECT hudi_sync_task_submit(?, ?, ?::interval)", target, source, "5 seconds");
+            while ((Long) one(c, "SELECT count(*) AS n FROM hudi_sync_state_history_view WHERE task_id = ?", task) < 1)
+                TimeUnit.MILLISECONDS.sleep(50);
+            long rows = (Long) one(c, "SELECT count(*) AS n FROM public.in_rel");
+            waitFor(c, "public.in_cdl", rows);
+            expect(one(c, "SELECT count(*) AS n FROM public.in_cdl WHERE name = ?", "from CDL"), 5L, "rows of CDL");
+            expect(one(c, "SELECT pg_task_remove(?)", cdl), 1, "pg_task_remove");
+            // Querying, past the prepare threshold; Suspending; Resuming
+            for (int i = 0; i < 12; i++)
+                expect(one(c, "SELECT task_id FROM pg_task_show(?) WHERE failure_times = ?", "SQLonHudi", 0), task, "task");
+            query(seen, c, "SELECT category_id, is_broken, \"interval\", last_log FROM pg_task_show(?)", "SQLonHudi");
+            expect(one(c, "SELECT pg_task_reset_interval(?, ?)", task, "6 seconds"), 1, "pg_task_reset_interval");
+            for (int i = 0; i < 8; i++) {
+                expect(one(c, "SELECT pg_task_resume(?)", task), 1, "pg_task_resume");
+                expect(one(c, "SELECT pg_task_pause(?)", task), 1, "pg_task_pause");
+            }
+            String second = lake.commit(rows + 1);
+            expect(one(c, "SELECT pg_task_resume(?)", task), 1, "pg_task_resume");
+            waitFor(c, target, rows + 1);
+            // Past synchronisation, status
+            c.setAutoCommit(false);
+            try (PreparedStatement s = c.prepareStatement("SELECT latest_commit, latest_sync_count, latest_sync_start,"
+                     + " latest_sync_end, target_tbl, source_ftbl FROM pg_catalog.hudi_sync_state_history_view"
+                     + " WHERE task_id = ? ORDER BY latest_sync_start")) {
+                s.setFetchSize(1);
+                s.setObject(1, task);
+                ResultSet rs = s.executeQuery();
+                expect(rs.next(), true, "first row of the history");
+                expect(rs.getLong(2), rows, "rows of the first run");
+                expect(rs.next(), true, "second row of the history");
+                expect(rs.getString(1) + rs.getLong(2), second + "1", "second run");
+                expect(rs.getTimestamp(3).after(rs.getTimestamp(4)), false, "start and end");
+                expect(rs.next(), false, "third row of the history");
+            }
+            c.commit();
+            c.setAutoCommit(true);
+            expect(one(c, "SELECT latest_commit FROM hudi_show_sync_state() WHERE target_tbl = ?", target), second, "state");
+            // Errors; then deleting, in a transaction that is rolled back, and for good
+            refuse(c, "42704", "SELECT pg_task_pause(?)", "64479410-a04c-0700-d150-3037d700fffe");
+            refuse(c, "42710", "SELECT hudi_sync_task_submit(?, ?)", target, source);
+            c.setAutoCommit(false);
+            one(c, "SELECT pg_task_remove(?)", task);
+            c.rollback();
+            expect(one(c, "SELECT count(*) AS n FROM pg_task_show(?)", "SQLonHudi"), 1L, "after the rollback");
+            c.setAutoCommit(true);
+            expect(one(c, "SELECT pg_task_remove(?)", task), 1, "pg_task_remove");
+            for (Object[] more : new Object[][] {{target, source, "id, name", "id, name"},
+                     {target, source, "id, name", "id, name", "1 hour"}}) {
+                task = one(c, "SELECT hudi_sync_task_submit(?, ?" + ", ?".repeat(more.length - 2) + ")", more);
+                if (Arrays.asList(options).contains("preferQueryMode=simple")) { // it cannot do OUT parameters
+                    expect(one(c, "SELECT pg_task_remove(?)", task), 1, "pg_task_remove");
+                    continue;
+                }
+                try (CallableStatement call = c.prepareCall("{? = call pg_task_remove(?)}")) {
+                    call.registerOutParameter(1, Types.INTEGER);
+                    call.setObject(2, task);
+                    call.execute();
+                    expect(call.getInt(1), 1, "{? = call pg_task_remove(?)}");
+                }
+            }
+        }
+    }
+
+    static void copyOfTasks(Opener o, List<Object> seen) throws Exception {
+        try (Connection c = o.open()) {
+            CopyManager m = c.unwrap(PGConnection.class).getCopyAPI();
+            seen.add(m.copyOut("COPY (SELECT task_id FROM pg_task_show('SQLonHudi')) TO STDOUT", new StringWriter()));
+            c.setAutoCommit(false);
+            try (Statement s = c.createStatement()) {
+                s.addBatch("SELECT 1");
+                s.addBatch("INSERT INTO public.in_rel SELECT -1, task_id FROM pg_task_show('SQLonHudi')");
+                s.executeBatch();
+            } catch (BatchUpdateException e) {
+                seen.add(e.getUpdateCounts().length); // a batch has no results
+            }
+            c.rollback();
+        }
+    }
+
+    static void listSeed() {
+        scenarios.put("the vendor's page", (o, seen) -> page(o, seen));
+        scenarios.put("the vendor's page, prepared and binary at once", (o, seen) -> page(o, seen, "prepareThreshold=-1"));
+        scenarios.put("the vendor's page, autosave=always", (o, seen) -> page(o, seen, "autosave=always", "prepareThreshold=1"));
+        scenarios.put("the vendor's page, simple protocol", (o, seen) -> page(o, seen, "preferQueryMode=simple"));
+        scenarios.put("the vendor's page, extendedCacheEverything",
+            (o, seen) -> page(o, seen, "preferQueryMode=extendedCacheEverything"));
+        scenarios.put("COPY and a batch with vendor calls", Drivers::copyOfTasks);
+    }
+
     static String difference(List<Object> direct, List<Object> proxied) {
         for (int i = 0; i < Math.max(direct.size(), proxied.size()); i++) {
             Object a = i < direct.size() ? direct.get(i) : "nothing";
@@ -551,16 +716,23 @@ public class Drivers {
     public static void main(String[] args) {
         int passed = 0;
         TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
-        list();
+        boolean isSeed = args[0].equals("seed");
+        if (isSeed) {
+            lake = new Lake(args[2], args[3], args[4]);
+            listSeed();
+        } else {
+            list();
+        }
         for (var entry : scenarios.entrySet()) {
             long start = System.nanoTime();
             String problem;
             try {
                 List<Object> direct = new ArrayList<>();
                 List<Object> proxied = new ArrayList<>();
-                entry.getValue().run(new Opener(args[0]), direct);
+                if (!isSeed)
+                    entry.getValue().run(new Opener(args[0]), direct);
                 entry.getValue().run(new Opener(args[1]), proxied);
-                problem = difference(direct, proxied);
+                problem = isSeed ? null : difference(direct, proxied);
             } catch (Exception e) {
                 StackTraceElement at = Arrays.stream(e.getStackTrace())
                                            .filter(f -> f.getClassName().startsWith("Drivers"))

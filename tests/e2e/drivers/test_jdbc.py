@@ -3,18 +3,28 @@ import os
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "support"))
-from cluster import Cluster  # noqa: E402
+sys.path.insert(0, os.path.dirname(__file__))
+from seed import Seed  # noqa: E402
+from cluster import Cluster, build_dir  # noqa: E402
 
 DRIVER = "/usr/share/java/postgresql.jar"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Drivers.java")
 
 
+def java(*args):
+    return subprocess.run(["java", "-Xmx512m", "-cp", DRIVER, PROGRAM, *map(str, args)], timeout=600).returncode
+
+
+def url(endpoint):
+    return f"jdbc:postgresql://127.0.0.1:{endpoint.port}/app"
+
+
 def main():
     with Cluster() as c:
         c.start_proxy("proxy")
-        urls = [f"jdbc:postgresql://127.0.0.1:{e.port}/app" for e in (c.direct, c.proxy)]
-        return subprocess.run(["java", "-Xmx512m", "-cp", DRIVER, PROGRAM, *urls], timeout=600).returncode
+        failed = java(url(c.direct), url(c.proxy))
+    with Seed() as s:
+        return java("seed", url(s.cluster.proxy), s.first_commit, build_dir() / "hudi_writer", s.folder) or failed
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ static const char usage[] =
     "  begin              a pending commit (with --table: a replacecommit); complete it with the\n"
     "                     same --time\n"
     "  show               commits, and what a run behind --time (--completed) would read\n"
+    "  check              brings the model in the file --name forward by plans of --keep commits and\n"
+    "                     compares it with the table's snapshots\n"
     "options\n"
     "  create:   --name N --key a,b --partition p --ordering o --layout 1|2 --version V\n"
     "            --hive-style --url-encode --no-meta --drop-partition-columns --timezone UTC|LOCAL\n"
@@ -101,6 +103,7 @@ static const struct {
     {"rollback", service_rollback, true, false},
     {"begin", service_begin, true, false},
     {"show", service_show, true, false},
+    {"check", service_check, true, true},
 };
 
 static void read_option(struct options *o, char **argv, int argc, int *i)

@@ -53,7 +53,7 @@ const char *rows_ident(struct writer *w, const char *name)
 }
 
 /* _hoodie_record_key: the value of one column, or "k1:v1,k2:v2". */
-static const char *key_expression(struct writer *w)
+const char *rows_key_expression(struct writer *w)
 {
     const struct hudi_names *k = &w->table.record_key;
     if (k->count == 0)
@@ -68,7 +68,7 @@ static const char *key_expression(struct writer *w)
     return e;
 }
 
-static const char *partition_expression(struct writer *w)
+const char *rows_partition_expression(struct writer *w)
 {
     const struct hudi_names *p = &w->table.partition;
     const char *e = "''";
@@ -87,7 +87,7 @@ static const char *partition_expression(struct writer *w)
 /* The key of a row in a file. */
 static const char *file_key(struct writer *w)
 {
-    return w->table.has_meta_fields ? "_hoodie_record_key" : key_expression(w);
+    return w->table.has_meta_fields ? "_hoodie_record_key" : rows_key_expression(w);
 }
 
 void rows_open(struct writer *w)
@@ -193,7 +193,7 @@ static void read_incoming(struct writer *w, bool unique)
                     w->table.ordering.count == 0 ? "" : " DESC NULLS LAST");
     db_run(w->db, text(w, "CREATE TABLE incoming AS SELECT *, coalesce(%s, '__null__') AS __key, %s AS __part "
                               "FROM (%s) %s",
-                           key_expression(w), partition_expression(w), w->o.sql, pick));
+                           rows_key_expression(w), rows_partition_expression(w), w->o.sql, pick));
     describe_schema(w);
 }
 
@@ -355,7 +355,7 @@ void rows_delete(struct writer *w)
     instant_begin(w, "commit", "DELETE");
     read_keys(w);
     db_run(w->db, text(w, "CREATE TABLE gone AS SELECT DISTINCT %s AS key FROM (%s)",
-                           key_expression(w), w->o.sql));
+                           rows_key_expression(w), w->o.sql));
     db_run(w->db, "CREATE TABLE adds (__key VARCHAR, __part VARCHAR, __file VARCHAR)");
     db_run(w->db, "CREATE TABLE drops AS SELECT h.part, h.file_id, h.key, true AS lost "
                       "FROM held h JOIN gone g ON g.key = h.key");

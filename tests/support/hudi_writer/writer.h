@@ -116,6 +116,9 @@ const char *rows_ident(struct writer *w, const char *name);
 /* Writes one base file: the rows of `select`, which have all columns but the file's own name. */
 void rows_write_file(struct writer *w, const char *select, struct stat_out *stat);
 const char *rows_new_file_id(struct writer *w);
+/* SQL of a row's key and partition path, over the data columns. */
+const char *rows_key_expression(struct writer *w);
+const char *rows_partition_expression(struct writer *w);
 void rows_upsert(struct writer *w, bool insert);
 void rows_delete(struct writer *w);
 void rows_overwrite(struct writer *w);
@@ -129,5 +132,6 @@ void service_archive(struct writer *w);
 void service_rollback(struct writer *w);
 void service_begin(struct writer *w);
 void service_show(struct writer *w);
+void service_check(struct writer *w);
 
 #endif
