@@ -55,6 +55,27 @@ BEGIN
     END IF;
 END $$;
 
+-- Runs write as the owner of the target, so the service role, which owns our schema, has to be able
+-- to become that role (with the SET option from PostgreSQL 16 on).
+CREATE FUNCTION pgveneer.check_hudi_service(target oid) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    service oid := (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgveneer');
+    owner oid := (SELECT relowner FROM pg_class WHERE oid = target);
+    may text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET'
+                     ELSE 'MEMBER' END;
+BEGIN
+    IF NOT pg_has_role(service, owner, may) THEN
+        RAISE EXCEPTION 'pgveneer may not write to table "%"', pgveneer.qualified_name(target)
+            USING ERRCODE = '42501',
+                  DETAIL = format('Its service role "%s" is not a member of role "%s", which owns '
+                                  'the table.', pg_get_userbyid(service), pg_get_userbyid(owner)),
+                  HINT = format('An administrator has to GRANT %I TO %I.', pg_get_userbyid(owner),
+                                pg_get_userbyid(service));
+    END IF;
+END $$;
+
 CREATE FUNCTION pgveneer.check_hudi_source(source oid) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -274,6 +295,7 @@ BEGIN
     PERFORM pgveneer.check_hudi_target(target);
     PERFORM pgveneer.check_hudi_source(source);
     PERFORM pgveneer.hudi_refuse_second(target);
+    PERFORM pgveneer.check_hudi_service(target);
     PERFORM pgveneer.check_hudi_columns(target, source, columns);
     PERFORM pgveneer.check_hudi_key(target, source, columns);
     PERFORM pgveneer.check_task_interval(NEW.run_every);

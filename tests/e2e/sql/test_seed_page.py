@@ -19,7 +19,7 @@ CREATE_TABLES = """
 
 def prepare(c):
     c.direct.sql("CREATE ROLE alice LOGIN PASSWORD 'alice'; CREATE ROLE bob LOGIN PASSWORD 'bob';"
-                 "GRANT CREATE ON SCHEMA public TO alice", user="postgres")
+                 "GRANT CREATE ON SCHEMA public TO alice; GRANT alice TO service", user="postgres")
     c.start_proxy("proxy", log_level="debug")
 
 

@@ -35,6 +35,7 @@ def prepare(c):
     script = migration_script()
     c.direct.sql("".join(f"CREATE ROLE {r} LOGIN PASSWORD '{r}';" for r in ("alice", "bob", "carol", "dora")),
                  user="postgres", dbname="postgres")
+    c.direct.sql("GRANT alice, bob TO service", user="postgres", dbname="postgres")
     for _ in range(2):
         c.direct.sql(script, user="service")
 
@@ -117,6 +118,22 @@ def check_uninstall(c):
     c.direct.sql(migration_script(), user="service", dbname=db)
 
 
+def check_service_membership(c):
+    """A task whose runs could not write is refused at submit."""
+    db = "test_membership"
+    c.direct.sql(f"CREATE DATABASE {db} TEMPLATE app OWNER app; REVOKE alice FROM service",
+                 user="postgres", dbname="postgres")
+    c.direct.psql("-f", HERE / "common.psql", user="postgres", dbname=db, check=True)
+    submit = "SELECT pgveneer.hudi_sync_task_submit('in_rel', 'hudi_read1')"
+    if c.superuser_service:
+        c.direct.sql(submit, user="alice", dbname=db)
+    else:
+        error = c.direct.sql_error(submit, user="alice", dbname=db)
+        cluster.equal(error.sqlstate, "42501")
+        assert "GRANT alice TO service" in str(error), error
+    c.direct.sql("GRANT alice TO service", user="postgres", dbname="postgres")
+
+
 def check_foreign_owner(c):
     """Whoever owned the schema could plant functions in it."""
     db = "test_foreign_owner"
@@ -143,6 +160,7 @@ def main():
                 s.run(name, run, c, name, accept and not superuser)
             s.run("two sessions at the same time", check_concurrency, c)
             s.run("uninstall", check_uninstall, c)
+            s.run("service role and owner of the target", check_service_membership, c)
             s.run("schema of another role", check_foreign_owner, c)
         failed += s.finish()
     return failed
