@@ -89,7 +89,21 @@ bool migration_script(const struct migration_list *lists, size_t count, struct b
     return !out->failed;
 }
 
+/* A schema with a vendor's name may be the user's own: it is ours if its feature is recorded. */
 bool migration_uninstall_script(struct buf *out)
 {
-    return buf_append_cstr(out, "DROP SCHEMA IF EXISTS hologres, hudi, pgveneer CASCADE;\n");
+    return buf_append_cstr(
+        out, "DO $pgveneer_migration$\n"
+             "DECLARE name text;\n"
+             "BEGIN\n"
+             "  PERFORM pg_catalog.set_config('lock_timeout', '5s', true);\n"
+             "  PERFORM pg_catalog.pg_advisory_xact_lock(" MIGRATION_LOCK ");\n"
+             "  IF pg_catalog.to_regclass('pgveneer.migration') IS NULL THEN RETURN; END IF;\n"
+             "  FOR name IN SELECT v.name FROM (VALUES ('hudi', 'hudi'), ('rebuild', 'hologres'))\n"
+             "                AS v (feature, name)\n"
+             "              WHERE v.feature IN (SELECT m.feature FROM pgveneer.migration m) LOOP\n"
+             "    EXECUTE pg_catalog.format('DROP SCHEMA IF EXISTS %I CASCADE', name);\n"
+             "  END LOOP;\n"
+             "  DROP SCHEMA pgveneer CASCADE;\n"
+             "END $pgveneer_migration$;\n");
 }

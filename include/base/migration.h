@@ -32,7 +32,7 @@ struct migration_list {
  * another role owns raises 42501. lock_timeout is 5 s, a lock that is
  * not available raises 55P03. False: the buffer is full or without memory. */
 MUST_USE bool migration_script(const struct migration_list *lists, size_t count, struct buf *out);
-/* Appends the script that removes every object of the support schemas. */
+/* Appends the script that removes the support schemas, and nothing where none is installed. */
 MUST_USE bool migration_uninstall_script(struct buf *out);
 
 #endif

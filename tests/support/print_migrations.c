@@ -1,4 +1,5 @@
-/* Prints the migration script of the support schema, for tests that install it with psql. */
+/* Prints the migration script of the support schema, or with an argument the one that removes it, for
+ * tests that run them with psql. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,12 +9,15 @@
 extern const struct migration_list task_migrations;
 extern const struct migration_list hudi_migrations;
 
-int main(void)
+int main(int argc, char **argv)
 {
+    (void)argv;
     const struct migration_list lists[] = {task_migrations, hudi_migrations};
     struct buf out;
     buf_init(&out, 16 * 1024 * 1024);
-    if (!migration_script(lists, sizeof lists / sizeof lists[0], &out))
+    bool ok = argc > 1 ? migration_uninstall_script(&out)
+                       : migration_script(lists, sizeof lists / sizeof lists[0], &out);
+    if (!ok)
         return EXIT_FAILURE;
     fwrite(buf_data(&out), 1, buf_length(&out), stdout);
     buf_fini(&out);

@@ -107,14 +107,20 @@ def check_concurrency(c):
 
 
 def check_uninstall(c):
-    """Views of users go with the schemas, their tables stay; and it can be installed again."""
+    """Views of users go with the schemas, their tables and a schema of theirs with a vendor's name
+    stay; and it can be installed again."""
     db = "test_uninstall"
     c.direct.sql(f"CREATE DATABASE {db} TEMPLATE app OWNER app", user="postgres", dbname="postgres")
     c.direct.psql("-f", HERE / "common.psql", user="postgres", dbname=db, check=True)
-    c.direct.sql("DROP SCHEMA IF EXISTS hologres, hudi, pgveneer CASCADE", user="service", dbname=db)
+    c.direct.sql("CREATE SCHEMA hologres; GRANT ALL ON SCHEMA hologres TO service", dbname=db)
+    for _ in range(2):
+        c.direct.sql(migration_script("--uninstall"), user="service", dbname=db)
     left = c.direct.sql("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
                         " AND relkind IN ('r', 'v')", dbname=db)
     cluster.equal(left, "in_rel")
+    left = c.direct.sql("SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace"
+                        " WHERE nspname !~ '^pg_|^information'", dbname=db)
+    cluster.equal(left, "hologres public")
     c.direct.sql(migration_script(), user="service", dbname=db)
 
 
@@ -143,8 +149,8 @@ def check_foreign_owner(c):
     cluster.equal(c.direct.sql_error(migration_script(), user="service", dbname=db).sqlstate, "42501")
 
 
-def migration_script():
-    return subprocess.run([cluster.build_dir() / "print_migrations"], check=True, text=True,
+def migration_script(*args):
+    return subprocess.run([cluster.build_dir() / "print_migrations", *args], check=True, text=True,
                           capture_output=True).stdout
 
 
