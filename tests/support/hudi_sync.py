@@ -109,16 +109,20 @@ class Hudi:
         args = ", ".join([f"{quote(target)}::regclass", f"{quote(source)}::regclass", *map(quote, more)])
         return self.sql(f"SELECT pgveneer.hudi_sync_task_submit({args})", user=user)
 
-    def run(self, task, timeout=120, **popen):
-        """One run, as a worker would start it. False: the task is not active."""
+    def job_command(self, task):
+        """Claims the task as a worker would; the command line of its run. None: it is not active."""
         fencing = self.sql(f"""
             UPDATE pgveneer.task SET fencing = fencing + 1, worker = 'test',
                    lease_until = clock_timestamp() + interval '15 seconds', next_start_time = clock_timestamp()
              WHERE task_id = '{task}' AND state = 'active' RETURNING fencing""", user="postgres")
-        if not fencing:
+        return fencing and [build_dir() / "pgveneer", "job", "-c", self.config, "--dbname", "app",
+                            "--task-id", task, "--fencing", fencing]
+
+    def run(self, task, timeout=120, **popen):
+        """One run, as a worker would start it. False: the task is not active."""
+        args = self.job_command(task)
+        if not args:
             return False
-        args = [build_dir() / "pgveneer", "job", "-c", self.config, "--dbname", "app", "--task-id", task,
-                "--fencing", fencing]
         done = subprocess.run(args, timeout=timeout, **popen)
         if done.returncode != 0:
             raise AssertionError(f"job ended with {done.returncode}")
