@@ -60,6 +60,8 @@ class Table:
     def change(self):
         self.step += 1
         rng, choice = self.rng, self.rng.random()
+        if self.hollow is not None and rng.random() < 0.3:
+            self.finish_hollow()
         if choice < 0.35:
             self.run("upsert", "--sql", rows(rng, self.step), "--groups", str(rng.randint(1, 3)),
                      *(["--global"] if rng.random() < 0.5 else []))
