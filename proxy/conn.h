@@ -28,10 +28,12 @@
 #include "base/attr.h"
 #include "base/err.h"
 
-struct conn;
-struct loop;
+#include "loop.h"
 
-#define CONN_MAX_BACKLOG ((size_t)64 * 1024 * 1024)
+struct conn;
+
+/* One message of the largest size that the protocol allows, and a read behind it. */
+#define CONN_MAX_BACKLOG ((size_t)1024 * 1024 * 1024 + LOOP_READ_BYTES)
 #define CONN_MAX_ADDRESSES 8
 
 struct conn_events {

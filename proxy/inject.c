@@ -2,10 +2,10 @@
  *
  *     Close S n   Parse n   Bind n   Execute n   Close P n   Close S n   Sync | Flush
  *
- * under a name that no client uses and that no other injected statement of the session has: never the
- * unnamed statement or portal, which are the client's. Each message has a SKIP entry in the response
- * queue, so the client sees nothing of it. The queue was empty before, so the statement is done when no
- * SKIP entry is left.
+ * under a name that no client uses: never the unnamed statement or portal, which are the client's. The
+ * first Close takes away what a failed one left. Each message has a SKIP entry in the response queue,
+ * so the client sees nothing of it. The queue was empty before, so the statement is done when no SKIP
+ * entry is left.
  *
  * Why Flush inside a cycle: a Sync would end the client's implicit transaction in the middle, and
  * would end a skip-until-Sync that the client has not ended. Outside of one Sync is better: with Flush
@@ -15,7 +15,6 @@
  * but not the arguments of a function call. */
 #include "inject.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -45,7 +44,6 @@ static void start(struct inject *i, enum inject_form form)
     i->is_active = true;
     i->has_failed = false;
     i->form = form;
-    i->last_number++;
     buf_release(&i->row);
     buf_release(&i->error);
 }
@@ -65,11 +63,9 @@ static void send_skipped(struct session *s, struct buf *out, enum rq_kind kind)
 
 void inject_query(struct session *s, struct inject *i, const char *sql, enum inject_form form)
 {
-    char text[32];
+    struct slice name = slice_cstr("pgveneer_injected");
     struct buf out;
     start(i, form);
-    snprintf(text, sizeof text, "pgveneer_injected_%u", i->last_number);
-    struct slice name = slice_cstr(text);
     struct wire_parse parse = {.name = name, .query = slice_cstr(sql)};
     buf_init(&out, INJECT_MAX_BYTES);
     out.failed = !wire_write_close(&out, 'S', name);

@@ -25,7 +25,6 @@ struct inject {
     bool is_active;
     bool has_failed;
     enum inject_form form;
-    unsigned last_number; /* makes names that no other injected statement has */
     struct buf row;       /* body of the first DataRow */
     struct buf error;     /* body of the ErrorResponse */
 };

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -147,6 +148,17 @@ static size_t thread_count(const struct proxy_config *c)
 {
     long cores = c->threads == 0 ? sysconf(_SC_NPROCESSORS_ONLN) : (long)c->threads;
     return cores < 1 ? 1 : cores > SERVER_MAX_THREADS ? SERVER_MAX_THREADS : (size_t)cores;
+}
+
+/* A session has two descriptors: all that the system grants. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warning("proxy", "the limit of open files stays as it is");
 }
 
 static bool make_groups(struct server *s, struct err *err)
@@ -290,6 +302,7 @@ bool proxy_run(const struct proxy_config *c, struct err *err)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, &before);
+    raise_descriptor_limit();
     bool ok = make_shared(&s, err) && make_groups(&s, err) && make_control(&s, err) &&
               open_listeners(&s, err) && start_loops(&s, err);
     if (ok)

@@ -2,7 +2,7 @@
  *
  * Of a client's messages the response queue must know all that have answers. Query and Parse texts go
  * through the gate: the prefilter clears nearly all of them where they lie. The rest is dispatch.c's.
- * Bind, Execute and Close matter only in a session that has prepared vendor statements.
+ * Bind, Describe, Execute and Close matter only where vendor statements are prepared.
  *
  * Of the server's messages the queue must know those that end an answer. ReadyForQuery, ParameterStatus
  * and Authentication are looked into; errors, notices and command tags only where they answer a
@@ -21,6 +21,8 @@ const uint8_t session_plain_down[256] = {['D'] = 1, ['d'] = 1, ['c'] = 1, ['A'] 
 /* CopyData and Flush. */
 const uint8_t session_plain_up[256] = {['d'] = 1, ['H'] = 1};
 
+/* Messages of the server that we read ourselves are small. */
+#define MAX_READ_BYTES ((size_t)64 * 1024)
 /* Errors and notices that must be seen whole to be edited. Larger ones pass as they are. */
 #define MAX_EDITED_BYTES ((size_t)1024 * 1024)
 
@@ -103,7 +105,7 @@ static bool wants_whole(const struct session *s, struct wire_header h)
     case 'B':
     case 'E':
     case 'D':
-    case 'C': return s->vendor != NULL;
+    case 'C': return s->vendor != NULL && vendor_has_names(s->vendor);
     default: return false;
     }
 }
@@ -166,6 +168,14 @@ static enum relay_verdict on_authentication(struct session *s, struct slice body
     return RELAY_DROP;
 }
 
+static enum relay_verdict refuse_authentication(struct session *s)
+{
+    struct err err;
+    err_set(&err, SQLSTATE_PROTOCOL_VIOLATION, "server sent a damaged authentication message");
+    session_refuse(s, &err);
+    return RELAY_DROP;
+}
+
 /* How texts are to be read depends on two settings of the session. */
 static void on_parameter_status(struct session *s, struct slice body)
 {
@@ -209,7 +219,10 @@ static enum relay_verdict on_down_header(void *owner, struct wire_header h)
     switch (h.type) {
     case 'Z':
     case 'S':
-    case 'R': return RELAY_WHOLE;
+        if (h.body_bytes <= MAX_READ_BYTES)
+            return RELAY_WHOLE;
+        break;
+    case 'R': return h.body_bytes <= MAX_READ_BYTES ? RELAY_WHOLE : refuse_authentication(s);
     default: break;
     }
     if (s->vendor != NULL && h.body_bytes <= MAX_EDITED_BYTES && vendor_wants_answer(s, h.type))

@@ -1,8 +1,8 @@
 /* The door between the relay and vendor statements.
  *
- * A session has no struct vendor until the prefilter hits for the first time. From then on its Bind,
- * Describe, Execute and Close are looked at as well, so that answers can be matched to what was
- * rewritten, and the server's command tags tell when the lookup of the user's own objects is stale.
+ * A session has no struct vendor until the prefilter hits for the first time. Where a rewritten text is
+ * prepared, Bind, Describe, Execute and Close are looked at as well, so that answers can be matched to
+ * it. The server's command tags tell when the lookup of the user's own objects is stale.
  *
  *   client    Query, Parse            --> gate_may_hold --> dispatch.c
  *             Bind, Describe, …       --> statement map --> a note for the queue entry
@@ -146,6 +146,11 @@ enum relay_verdict vendor_on_request(struct session *s, char type, struct slice 
     default: break;
     }
     return RELAY_PASS;
+}
+
+bool vendor_has_names(const struct vendor *v)
+{
+    return v->map.names != NULL;
 }
 
 bool vendor_is_busy(const struct session *s)

@@ -19,13 +19,15 @@ void vendor_forget(struct vendor *v);
 void vendor_free_note(struct rq_note *note);
 
 /* A whole message of the client that could matter: Query, Parse; Bind, Execute, Describe and Close
- * when s->vendor is there. PASS: it goes on, *note (given away) belongs to its answer. WAIT:
+ * when vendor_has_names. PASS: it goes on, *note (given away) belongs to its answer. WAIT:
  * session_resume_client will be called and asks again. DROP: it was dealt with. */
 enum relay_verdict vendor_on_request(struct session *s, char type, struct slice body,
                                      struct rq_note **note);
 
 /* The rest only when s->vendor is there. */
 
+/* Are there prepared statements or portals that come from rewritten texts? */
+bool vendor_has_names(const struct vendor *v);
 /* The client's message is being dealt with (it was told WAIT): it must come again, whatever happened
  * meanwhile. */
 bool vendor_is_busy(const struct session *s);
