@@ -26,6 +26,8 @@
 
 #include <string.h>
 
+#include "base/attr.h"
+
 enum state {
     STATE_START,
     STATE_SKIP,
@@ -47,6 +49,7 @@ struct context_frame {
     unsigned char state;
     bool fresh;          /* no token yet */
     bool atomic;         /* BEGIN ATOMIC … END, not a parenthesis */
+    bool declares;       /* arguments of CREATE FUNCTION: types, not expressions, but for DEFAULT */
     bool before_operand; /* OPERATOR(…), DISTINCT ON (…): an expression starts behind it */
     unsigned case_depth; /* atomic: CASE … END inside */
 };
@@ -94,7 +97,7 @@ void context_start(struct context *c)
     c->frames[0] = (struct context_frame){.state = STATE_START, .fresh = true};
     c->before_count = 0;
     c->path_parts = 0;
-    c->altering = false;
+    c->altering = c->declaring = false;
     c->expects_argument = false;
 }
 
@@ -148,6 +151,7 @@ static bool open_parenthesis(struct context *c)
     inner.before_operand =
         token_is_word(last(c), "operator") ||
         (token_is_word(last(c), "on") && token_is_word(last_but_one(c), "distinct"));
+    inner.declares = c->declaring && f->state == STATE_DDL;
     if (f->state == STATE_CTE_AFTER && token_is_symbol(last(c), ')'))
         f->state = STATE_START; /* WITH x AS (…) (SELECT …) */
     return push(c, inner);
@@ -257,9 +261,19 @@ static enum state move_ddl(struct context *c, const struct token *t)
 {
     static const struct move moves[] = {
         {"select", STATE_LIST},     {"do", STATE_START},     {"union", STATE_START},
-        {"intersect", STATE_START}, {"except", STATE_START}, {NULL, STATE_DDL},
+        {"intersect", STATE_START}, {"except", STATE_START}, {"return", STATE_EXPRESSION},
+        {NULL, STATE_DDL},
     };
+    static const char *const function[] = {"function", "procedure", NULL};
+    /* CREATE of what holds no expressions, but types with modifiers: name(3). */
+    static const char *const create[] = {"create", "replace", NULL};
+    static const char *const bare[] = {"aggregate", "cast",      "collation", "operator",
+                                       "text",      "transform", "type",      NULL};
     bool behind_as = token_is_word(last(c), "as");
+    if (is_in(last(c), create) && is_in(t, bare))
+        return STATE_SKIP;
+    if (is_in(last(c), create) && is_in(t, function))
+        c->declaring = true;
     if (behind_as && strcmp(t->name, "with") == 0)
         return STATE_CTE;
     if (behind_as && strcmp(t->name, "table") == 0)
@@ -351,10 +365,12 @@ static bool on_atomic_word(struct context *c, const struct token *t, bool *memor
     return true;
 }
 
-/* Behind AS any word may be a label: SELECT 1 AS from. */
-static bool is_label(struct context *c)
+/* Behind AS any word may be a label: SELECT 1 AS from. And WITHIN GROUP is no GROUP BY. */
+static bool is_no_key_word(struct context *c, const struct token *t)
 {
     unsigned char s = top(c)->state;
+    if (strcmp(t->name, "group") == 0 && token_is_word(last(c), "within"))
+        return true;
     return token_is_word(last(c), "as") &&
            (s == STATE_LIST || s == STATE_EXPRESSION || s == STATE_JOIN_ON);
 }
@@ -363,7 +379,7 @@ static bool is_label(struct context *c)
 static bool on_word(struct context *c, const struct token *t)
 {
     bool memory = true;
-    if (is_label(c) || on_atomic_word(c, t, &memory))
+    if (is_no_key_word(c, t) || on_atomic_word(c, t, &memory))
         return memory;
     struct context_frame *f = top(c);
     enum state next = (enum state)f->state;
@@ -391,24 +407,38 @@ static bool on_word(struct context *c, const struct token *t)
 
 /* Words behind which an expression starts. */
 static const char *const before_operand[] = {
-    "select",  "where",     "and",        "or",      "not",   "when",   "then",    "else",
-    "case",    "in",        "on",         "having",  "limit", "offset", "from",    "returning",
-    "default", "distinct",  "all",        "any",     "some",  "both",   "leading", "trailing",
-    "for",     "like",      "ilike",      "between", "call",  "return", "using",   "lateral",
-    "join",    "symmetric", "asymmetric", NULL};
+    "select",  "where",     "and",        "or",      "not",     "when",     "then",    "else",
+    "case",    "in",        "on",         "having",  "limit",   "offset",   "from",    "returning",
+    "default", "distinct",  "all",        "any",     "some",    "both",     "leading", "trailing",
+    "for",     "like",      "ilike",      "between", "call",    "return",   "using",   "lateral",
+    "join",    "symmetric", "asymmetric", "escape",  "passing", "variadic", "placing", NULL};
+
+/* Words behind which an expression starts if another word stands before them. */
+static const char *const before_operand_pairs[][2] = {
+    {"group", "by"},    {"order", "by"},   {"partition", "by"}, {"similar", "to"},
+    {"fetch", "first"}, {"fetch", "next"}, {"time", "zone"}};
+
+static bool is_operand_pair(struct context *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(before_operand_pairs); i++)
+        if (token_is_word(last_but_one(c), before_operand_pairs[i][0]) &&
+            token_is_word(last(c), before_operand_pairs[i][1]))
+            return true;
+    return false;
+}
 
 /* May an expression start behind the tokens before, in a state that has expressions? */
 static bool starts_operand(struct context *c)
 {
-    static const char *const by[] = {"group", "order", "partition", NULL};
     const struct token *t = last(c);
     bool ddl = top(c)->state == STATE_DDL;
     switch (t->kind) {
     case TOKEN_SYMBOL:
         if (t->symbol == ')')
             return c->expects_argument;
-        return t->symbol == '(' || t->symbol == '[' || t->symbol == ':' ||
-               (t->symbol == ',' && !ddl);
+        if (t->symbol == '(' || t->symbol == ',')
+            return !top(c)->declares && !(ddl && t->symbol == ',');
+        return t->symbol == '[' || t->symbol == ':';
     case TOKEN_OPERATOR:
     case TOKEN_ASSIGN: return true;
     case TOKEN_WORD: break;
@@ -418,9 +448,9 @@ static bool starts_operand(struct context *c)
         return false; /* CREATE INDEX i ON name (…) */
     if (ddl && strcmp(t->name, "using") == 0)
         return c->altering; /* not CREATE INDEX … USING method (…) */
-    if (strcmp(t->name, "by") == 0)
-        return is_in(last_but_one(c), by);
-    return is_in(t, before_operand);
+    if (top(c)->declares && strcmp(t->name, "in") == 0)
+        return false; /* CREATE FUNCTION f(IN type(3)) */
+    return is_in(t, before_operand) || (!ddl && is_operand_pair(c));
 }
 
 static bool may_call(struct context *c)

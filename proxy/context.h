@@ -41,6 +41,7 @@ struct context {
     bool path_catalog;
     size_t catalog_start, catalog_end;
     bool altering;         /* the statement is ALTER … */
+    bool declaring;        /* the statement is CREATE FUNCTION or PROCEDURE */
     bool expects_argument; /* a parenthesis was closed behind which an expression starts */
 };
 

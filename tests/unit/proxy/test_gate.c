@@ -38,6 +38,10 @@ static const char *const ours[] = {
     "«pg_task_pause('x') OFFSET «pg_task_pause('y')",
     "SELECT * FROM t WHERE EXISTS (SELECT FROM «pg_task_show('x') s WHERE s.a = t.a)",
     "SELECT extract(year FROM «pg_task_pause('x'))",
+    "SELECT percentile_cont(a) WITHIN GROUP (ORDER BY «pg_task_pause('x')) FROM «history_view",
+    "SELECT f(VARIADIC «pg_task_pause('x')), a LIKE b ESCAPE «pg_task_pause('y'), a AT TIME ZONE "
+    "«pg_task_pause('z')",
+    "SELECT a SIMILAR TO «pg_task_pause('x') FROM t FETCH FIRST «pg_task_pause('y') ROWS ONLY",
     "VALUES («pg_task_pause('x')), ((«pg_task_pause('y')))",
     "CALL «pg_task_pause('x')",
     /* calls in FROM */
@@ -201,6 +205,8 @@ static const char *const foreign[] = {
     /* objects of DDL */
     "CREATE FUNCTION pg_task_show(text) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE OR REPLACE PROCEDURE pg_task_show(text) LANGUAGE sql AS ''",
+    "CREATE FUNCTION f(pg_task_show(3), a pg_task_show(3)) RETURNS TABLE (b pg_task_show(3)) "
+    "LANGUAGE sql AS ''",
     "CREATE FUNCTION f() RETURNS pg_task_show(3) LANGUAGE sql AS ''",
     "ALTER FUNCTION pg_task_show(text) OWNER TO x",
     "DROP FUNCTION IF EXISTS pg_task_show(text), pg_task_pause(text)",
@@ -225,6 +231,9 @@ static const char *const foreign[] = {
     "CREATE TRIGGER x BEFORE INSERT ON t EXECUTE FUNCTION pg_task_show('a')",
     "CREATE AGGREGATE pg_task_show (int) (sfunc = pg_task_pause, stype = int)",
     "CREATE CAST (a AS b) WITH FUNCTION pg_task_show(a)",
+    "CREATE CAST (pg_task_show(3) AS b) WITHOUT FUNCTION",
+    "CREATE OR REPLACE AGGREGATE f(int) (sfunc = pg_task_show(3), stype = int)",
+    "CREATE TEXT SEARCH CONFIGURATION c (PARSER = pg_task_show(1))",
     "CREATE PUBLICATION p FOR TABLE t, pg_task_show (a)",
     "CREATE STATISTICS s ON a, b FROM history_view",
     "ALTER TABLE history_view RENAME TO pg_task_show",
