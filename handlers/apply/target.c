@@ -209,5 +209,8 @@ bool apply_target_is_plain(struct pgclient *c, const struct apply_target *t, boo
         return false;
     *plain = pgresult_rows(r) == 1 && pgresult_bool(r, 0, 0);
     pgresult_free(r);
+    for (size_t i = 0; i < t->count; i++) /* these need a cast on their way */
+        if (t->columns[i].form == APPLY_BY_TEXT)
+            *plain = false;
     return true;
 }

@@ -66,7 +66,7 @@ MUST_USE bool apply_target_read(struct arena *a, struct pgclient *c, uint32_t oi
 /* Column by name, letter case included. NULL: none. */
 const struct apply_column *apply_target_find(const struct apply_target *t, const char *name);
 /* May rows be copied straight into the table? Only where nothing that a user wrote runs: a plain
- * table, columns of PostgreSQL's own types, no trigger (foreign keys included), rule, row security,
+ * table, columns of PostgreSQL's own types that we write in binary form, no trigger (foreign keys included), rule, row security,
  * check, generated column, expression or partial index, and no default but constants, sequences and
  * the clock. Built-in functions are no excuse: set_config is one. */
 MUST_USE bool apply_target_is_plain(struct pgclient *c, const struct apply_target *t, bool *plain,
