@@ -281,11 +281,15 @@ static void inspect(struct session *s)
     }
 }
 
-/* The server owes nothing now. */
-static void begin(struct session *s)
+/* Goes on when the server owes nothing. */
+static void step_drain(struct session *s)
 {
-    s->vendor->dispatch.in_cycle = s->owed.in_cycle;
-    inspect(s);
+    if (s->owed.copying_in) {
+        decide(s, RELAY_PASS); /* no statement may come now: the server ends the connection for it */
+    } else if (response_queue_is_empty(&s->owed)) {
+        s->vendor->dispatch.in_cycle = s->owed.in_cycle;
+        inspect(s);
+    }
 }
 
 /* ---- answers of the injected statements ---- */
@@ -395,8 +399,8 @@ static void pass_rest(struct session *s)
 static void go_on(struct session *s)
 {
     struct vendor *v = s->vendor;
-    if (v->dispatch.step == DISPATCH_DRAIN && response_queue_is_empty(&s->owed))
-        begin(s);
+    if (v->dispatch.step == DISPATCH_DRAIN)
+        step_drain(s);
     pass_rest(s);
     if (inject_is_done(s, &v->inject))
         on_injected(s);
@@ -416,6 +420,11 @@ void dispatch_on_advance(struct session *s)
 
 static void end(struct vendor *v)
 {
+    struct dispatch *d = &v->dispatch;
+    if (d->result.secrets != NULL) {
+        explicit_bzero((char *)d->result.secrets, strlen(d->result.secrets)); /* in our arena */
+        explicit_bzero((char *)d->body.data, d->body.len);
+    }
     arena_fini(&v->dispatch.arena);
     v->dispatch = (struct dispatch){.step = DISPATCH_NONE};
 }
@@ -434,9 +443,8 @@ enum relay_verdict dispatch_start(struct session *s, char type, struct slice bod
     d->body = slice_of(copy, body.len);
     d->text = slice_of(copy + (text.data - body.data), text.len);
     enter(s, DISPATCH_DRAIN);
-    if (response_queue_is_empty(&s->owed)) {
-        begin(s);
-    } else if (s->owed.in_cycle) {
+    step_drain(s);
+    if (d->step == DISPATCH_DRAIN && s->owed.in_cycle) {
         relay_flush(&s->up);
         conn_send(s->server, "H\0\0\0\4", 5);
     }

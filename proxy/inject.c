@@ -108,7 +108,9 @@ void inject_setting(struct session *s, struct inject *i, const char *name, const
     put_text_argument(&w, "false");
     wire_put_u16(&w, 0); /* so is the result */
     out.failed = !wire_finish(&w);
+    size_t bytes = buf_length(&out);
     send_skipped(s, &out, RQ_FUNCTION);
+    explicit_bzero(out.data, bytes);
     buf_fini(&out);
 }
 

@@ -42,6 +42,14 @@ static bool copy_tags(struct statement *st, const struct gate_result *r)
     return true;
 }
 
+/* Only the places of characters matter later, so a text with secrets need not stay readable. */
+static void blank(struct statement *st, char *text)
+{
+    for (size_t i = 0; i < st->text.len; i++)
+        if ((unsigned char)text[i] < 0x80)
+            text[i] = 'x';
+}
+
 struct statement *statement_new(struct slice text, const struct gate_result *result)
 {
     struct statement *st = calloc(1, sizeof *st);
@@ -50,8 +58,11 @@ struct statement *statement_new(struct slice text, const struct gate_result *res
     st->refs = 1;
     st->wakes_workers = result->wakes_workers;
     arena_init(&st->arena, 0);
-    st->text = slice_of(arena_copy(&st->arena, text), text.len);
-    if (st->text.data == NULL || !copy_edits(st, result) || !copy_tags(st, result)) {
+    char *copy = arena_copy(&st->arena, text);
+    st->text = slice_of(copy, text.len);
+    if (copy != NULL && result->secrets != NULL)
+        blank(st, copy);
+    if (copy == NULL || !copy_edits(st, result) || !copy_tags(st, result)) {
         statement_unref(st);
         return NULL;
     }

@@ -62,6 +62,7 @@ SAME = {
     "explain": talk((Q(f"EXPLAIN (COSTS off) {COUNT}"), 1)),
     "copy of a query": talk((Q(f"COPY ({COUNT}) TO STDOUT"), 1)),
     "copy in before": talk((join(Q("CREATE TEMP TABLE t (a int)"), Q("COPY t FROM STDIN"), data(b"1\n"), done(), Q(COUNT)), 3)),
+    "instead of copy data": talk((Q("CREATE TEMP TABLE t (a int)"), 1), (join(Q("COPY t FROM STDIN"), Q(COUNT)), None)),
     "discard all": talk((join(P("s", COUNT), S()), 1), (Q("DISCARD ALL"), 1), (join(B("", "s"), S()), 1), (Q(COUNT), 1)),
     "close and use the name again": talk((join(P("s", PAUSE), S()), 1), (join(C("S", "s"), P("s", "SELECT 1/$1::int"), B("", "s", ["0"]), E(), S()), 1)),
     "500 in one segment": talk((join(*[Q(COUNT)] * 500), 500)),
@@ -165,7 +166,11 @@ def main():
                 c.query("ROLLBACK")
                 c.send(P("", CREATE.format("s3")), B(), E(), S())
                 equal(kinds(c.until_ready()), "12CZI")
-                c.query("SELECT current_setting('pgveneer.secrets', true)")
+                equal(values(c.query("SELECT current_setting('pgveneer.secrets', true)")), [[""]])
+                c.send(P("", "BEGIN"), B(), E(), P("", CREATE.format("s4")), B(), E(), S())
+                equal(kinds(c.until_ready()), "12C12CZT")
+                c.query("ROLLBACK")
+                equal(fields(c.query("DROP SERVER s4")[0][1])["C"], "42704")
                 c.query("DROP SERVER s2; DROP SERVER s3")
             log = cluster.postgres.process.text()
             assert "hdfs_fdw" not in log.replace("pg_catalog", "") or "top-secret" not in log
