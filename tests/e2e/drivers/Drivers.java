@@ -356,7 +356,8 @@ public class Drivers {
             var half = m.copyIn("COPY c FROM STDIN");
             half.writeToCopy("7\tseven\n".getBytes(StandardCharsets.UTF_8), 0, 8);
             half.cancelCopy();
-            var early = m.copyOut("COPY (SELECT i FROM generate_series(1, 1000000000) i) TO STDOUT");
+            var early = m.copyOut( // slow, so that the cancel finds it running
+                "COPY (SELECT repeat('x', 9000), pg_sleep(0.05) FROM generate_series(1, 1000)) TO STDOUT");
             seen.add(early.readFromCopy().length);
             early.cancelCopy();
             query(seen, c, "SELECT count(*) FROM c");
