@@ -56,10 +56,8 @@ struct context_frame {
 
 static bool is_in(const struct token *t, const char *const *words)
 {
-    if (t->kind != TOKEN_WORD)
-        return false;
     for (; *words != NULL; words++)
-        if (strcmp(t->name, *words) == 0)
+        if (token_is_word(t, *words))
             return true;
     return false;
 }
@@ -72,13 +70,13 @@ static struct context_frame *top(struct context *c)
 static const struct token *last(const struct context *c)
 {
     static const struct token none = {.kind = TOKEN_OTHER};
-    return c->before_count > 0 ? &c->before[0] : &none;
+    return c->before[0] != NULL ? c->before[0] : &none;
 }
 
 static const struct token *last_but_one(const struct context *c)
 {
     static const struct token none = {.kind = TOKEN_OTHER};
-    return c->before_count > 1 ? &c->before[1] : &none;
+    return c->before[1] != NULL ? c->before[1] : &none;
 }
 
 bool context_init(struct context *c, struct arena *a)
@@ -95,7 +93,7 @@ void context_start(struct context *c)
 {
     c->depth = 0;
     c->frames[0] = (struct context_frame){.state = STATE_START, .fresh = true};
-    c->before_count = 0;
+    c->before[0] = c->before[1] = NULL;
     c->path_parts = 0;
     c->altering = c->declaring = false;
     c->expects_argument = false;
@@ -199,7 +197,7 @@ struct move {
 static enum state find_move(const struct move *moves, const struct token *t, enum state otherwise)
 {
     for (; moves->word != NULL; moves++)
-        if (strcmp(moves->word, t->name) == 0)
+        if (token_is_word(t, moves->word))
             return moves->next;
     return otherwise;
 }
@@ -243,7 +241,7 @@ static enum state move_start(struct context *c, const struct token *t)
     static const char *const explain[] = {"explain", "analyze", "analyse", "verbose", NULL};
     if (is_in(t, explain) && is_in(last(c), explain))
         return STATE_START;
-    c->altering = strcmp(t->name, "alter") == 0;
+    c->altering = token_is_word(t, "alter");
     return find_move(moves, t, STATE_SKIP);
 }
 
@@ -274,9 +272,9 @@ static enum state move_ddl(struct context *c, const struct token *t)
         return STATE_SKIP;
     if (is_in(last(c), create) && is_in(t, function))
         c->declaring = true;
-    if (behind_as && strcmp(t->name, "with") == 0)
+    if (behind_as && token_is_word(t, "with"))
         return STATE_CTE;
-    if (behind_as && strcmp(t->name, "table") == 0)
+    if (behind_as && token_is_word(t, "table"))
         return STATE_FROM;
     return find_move(moves, t, STATE_DDL);
 }
@@ -306,9 +304,9 @@ static enum state move_expression(struct context *c, const struct token *t)
         {"select", STATE_LIST},  {"union", STATE_START},   {"intersect", STATE_START},
         {"except", STATE_START}, {NULL, STATE_EXPRESSION},
     };
-    if (top(c)->fresh && strcmp(t->name, "with") == 0)
+    if (top(c)->fresh && token_is_word(t, "with"))
         return STATE_CTE;
-    if (top(c)->fresh && strcmp(t->name, "table") == 0)
+    if (top(c)->fresh && token_is_word(t, "table"))
         return STATE_FROM;
     return find_move(moves, t, STATE_EXPRESSION);
 }
@@ -326,7 +324,7 @@ static enum state move_list(struct context *c, const struct token *t)
 {
     static const char *const is[] = {"is", "not", NULL};
     bool distinct_from = token_is_word(last(c), "distinct") && is_in(last_but_one(c), is);
-    if (strcmp(t->name, "from") == 0)
+    if (token_is_word(t, "from"))
         return distinct_from ? STATE_LIST : STATE_FROM;
     return find_move(clause_moves, t, STATE_LIST);
 }
@@ -347,16 +345,15 @@ static enum state move_from_clause(const struct token *t, enum state state)
 static bool on_atomic_word(struct context *c, const struct token *t, bool *memory)
 {
     struct context_frame *f = top(c);
-    if (strcmp(t->name, "atomic") == 0 && f->state == STATE_DDL &&
-        token_is_word(last(c), "begin")) {
+    if (token_is_word(t, "atomic") && f->state == STATE_DDL && token_is_word(last(c), "begin")) {
         *memory = push(c, (struct context_frame){.state = STATE_START, .atomic = true});
         return true;
     }
     if (!f->atomic)
         return false;
-    if (strcmp(t->name, "case") == 0)
+    if (token_is_word(t, "case"))
         f->case_depth++;
-    if (strcmp(t->name, "end") != 0)
+    if (!token_is_word(t, "end"))
         return false;
     if (f->case_depth > 0)
         f->case_depth--;
@@ -369,7 +366,7 @@ static bool on_atomic_word(struct context *c, const struct token *t, bool *memor
 static bool is_no_key_word(struct context *c, const struct token *t)
 {
     unsigned char s = top(c)->state;
-    if (strcmp(t->name, "group") == 0 && token_is_word(last(c), "within"))
+    if (token_is_word(t, "group") && token_is_word(last(c), "within"))
         return true;
     return token_is_word(last(c), "as") &&
            (s == STATE_LIST || s == STATE_EXPRESSION || s == STATE_JOIN_ON);
@@ -385,8 +382,8 @@ static bool on_word(struct context *c, const struct token *t)
     enum state next = (enum state)f->state;
     switch (next) {
     case STATE_START: next = move_start(c, t); break;
-    case STATE_UNTIL_FOR: next = strcmp(t->name, "for") == 0 ? STATE_START : next; break;
-    case STATE_UNTIL_AS: next = strcmp(t->name, "as") == 0 ? STATE_START : next; break;
+    case STATE_UNTIL_FOR: next = token_is_word(t, "for") ? STATE_START : next; break;
+    case STATE_UNTIL_AS: next = token_is_word(t, "as") ? STATE_START : next; break;
     case STATE_ALTER: next = move_alter(t); break;
     case STATE_DDL: next = move_ddl(c, t); break;
     case STATE_TARGET: next = move_target(t); break;
@@ -444,11 +441,11 @@ static bool starts_operand(struct context *c)
     case TOKEN_WORD: break;
     default: return false;
     }
-    if (ddl && (strcmp(t->name, "on") == 0 || strcmp(t->name, "from") == 0))
+    if (ddl && (token_is_word(t, "on") || token_is_word(t, "from")))
         return false; /* CREATE INDEX i ON name (…) */
-    if (ddl && strcmp(t->name, "using") == 0)
+    if (ddl && token_is_word(t, "using"))
         return c->altering; /* not CREATE INDEX … USING method (…) */
-    if (top(c)->declares && strcmp(t->name, "in") == 0)
+    if (top(c)->declares && token_is_word(t, "in"))
         return false; /* CREATE FUNCTION f(IN type(3)) */
     return is_in(t, before_operand) || (!ddl && is_operand_pair(c));
 }
@@ -507,7 +504,7 @@ static bool on_word_instead(struct context *c, const struct token *t, const stru
     if (t->kind != TOKEN_WORD || (next != NULL && token_is_symbol(next, '.')))
         return false;
     if (f->state == STATE_CTE)
-        return strcmp(t->name, "recursive") == 0 && next != NULL && token_is_name(next) &&
+        return token_is_word(t, "recursive") && next != NULL && token_is_name(next) &&
                !token_is_word(next, "as");
     if (!f->fresh || !is_in(t, of_query))
         return is_in(t, of_item);
@@ -561,7 +558,6 @@ bool context_feed(struct context *c, const struct token *t, const struct token *
         c->path_parts = 0;
     c->frames[depth].fresh = false;
     c->before[1] = c->before[0];
-    c->before[0] = *t;
-    c->before_count += c->before_count < 2;
+    c->before[0] = t;
     return memory;
 }

@@ -32,9 +32,7 @@ struct context {
     struct context_frame *frames; /* the statement, and one for each open parenthesis */
     size_t depth;                 /* index of the innermost frame */
     size_t capacity;
-    /* the two tokens before: 0 is the last */
-    struct token before[2];
-    size_t before_count;
+    const struct token *before[2]; /* borrowed from the caller; 0 is the last; NULL: none */
     /* a dotted name that is being read */
     size_t path_parts; /* 0: none */
     bool path_may_call;
@@ -51,7 +49,8 @@ void context_start(struct context *c);
 /* Would a semicolon end the statement here? Not inside parentheses (CREATE RULE … DO (a; b)) and not
  * in BEGIN ATOMIC … END. */
 bool context_is_top(const struct context *c);
-/* Takes the next token. next: the one behind it, or NULL. False: no memory. */
+/* Takes the next token. next: the one behind it, or NULL. The token must stay where it is until two more
+ * were taken. False: no memory. */
 MUST_USE bool context_feed(struct context *c, const struct token *t, const struct token *next,
                            struct spot *spot);
 

@@ -422,22 +422,25 @@ static void take_token(struct inspection *in, struct context *c, const struct to
         add_name(in, t, &spot);
 }
 
-/* Reads the whole text. False: a token is broken. */
+/* Reads the whole text. False: a token is broken. Four tokens are kept: the one at hand, the one behind
+ * it, and the two before that the context looks back to. */
 static bool read_text(struct inspection *in)
 {
     struct lexer x;
     struct context c;
-    struct token tokens[2];
+    struct token ring[4];
     size_t current = 0;
     in->memory = context_init(&c, in->arena);
     lexer_init(&x, in->text, &in->dialect);
-    bool more = lexer_next(&x, &tokens[current]);
+    bool more = lexer_next(&x, &ring[current]);
     while (more && in->memory && !in->refused) {
-        if (tokens[current].kind == TOKEN_BAD)
+        const struct token *t = &ring[current];
+        struct token *next = &ring[(current + 1) % ARRAY_LEN(ring)];
+        if (t->kind == TOKEN_BAD)
             return false;
-        more = lexer_next(&x, &tokens[1 - current]);
-        take_token(in, &c, &tokens[current], more ? &tokens[1 - current] : NULL);
-        current = 1 - current;
+        more = lexer_next(&x, next);
+        take_token(in, &c, t, more ? next : NULL);
+        current = (current + 1) % ARRAY_LEN(ring);
     }
     if (in->memory && !in->refused)
         end_statement(in);

@@ -27,35 +27,83 @@
 
 #include "literal.h"
 
+enum {
+    CLASS_SPACE = 1,
+    CLASS_NEWLINE = 2,
+    CLASS_DIGIT = 4,
+    CLASS_LETTER = 8,
+    CLASS_OPERATOR = 16,
+    CLASS_SYMBOL = 32
+};
+
+/* A row for 16 characters. Bytes from 0x80 on are letters. */
+#define S CLASS_SPACE
+#define N (CLASS_SPACE | CLASS_NEWLINE)
+#define D CLASS_DIGIT
+#define L CLASS_LETTER
+#define O CLASS_OPERATOR
+#define Y CLASS_SYMBOL
+/* clang-format off */
+static const unsigned char classes[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, S, N, S, S, N, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    S, O, 0, O, 0, O, O, 0, Y, Y, O, O, Y, O, Y, O,
+    D, D, D, D, D, D, D, D, D, D, Y, Y, O, O, O, O,
+    O, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, Y, 0, Y, O, L,
+    O, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, 0, O, 0, O, 0,
+    L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+    L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L,
+};
+/* clang-format on */
+#undef S
+#undef N
+#undef D
+#undef L
+#undef O
+#undef Y
+
+static bool is_class(char c, unsigned mask)
+{
+    return (classes[(unsigned char)c] & mask) != 0;
+}
+
 static bool is_space(char c)
 {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+    return is_class(c, CLASS_SPACE);
 }
 
 static bool is_newline(char c)
 {
-    return c == '\n' || c == '\r';
+    return is_class(c, CLASS_NEWLINE);
 }
 
 static bool is_digit(char c)
 {
-    return c >= '0' && c <= '9';
+    return is_class(c, CLASS_DIGIT);
 }
 
 static bool is_letter(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (unsigned char)c >= 0x80;
+    return is_class(c, CLASS_LETTER);
+}
+
+static bool is_operator_char(char c)
+{
+    return is_class(c, CLASS_OPERATOR);
 }
 
 /* Is c one of the characters of the set? c is not 0. */
 static bool is_one_of(char c, const char *set)
 {
     return c != '\0' && strchr(set, c) != NULL;
-}
-
-static bool is_operator_char(char c)
-{
-    return is_one_of(c, "~!@#^&|`?+-*/%<>=");
 }
 
 /* The byte at `at`, or 0 behind the end (and 0 is no part of anything). */
@@ -142,13 +190,23 @@ static size_t find_continuation(const struct lexer *x, size_t at)
     }
 }
 
+/* The next quote at or behind `at`, or the end; by bytes, where these are no parts of characters. */
+static size_t find_quote(const struct lexer *x, size_t at)
+{
+    const char *q = memchr(x->text.data + at, '\'', x->text.len - at);
+    return q == NULL ? x->text.len : (size_t)(q - x->text.data);
+}
+
 /* From behind an opening quote to behind the end of the literal; 0 when it has none. In B'…' and X'…' a
  * doubled quote is no quote but the end and a new literal. */
 static size_t skip_string(const struct lexer *x, size_t at, bool backslash, bool doubling)
 {
+    bool by_bytes = !backslash && !encoding_has_ascii_trail(x->dialect.encoding);
     while (at < x->text.len) {
         char c = x->text.data[at];
-        if (c == '\\' && backslash) {
+        if (by_bytes && c != '\'') {
+            at = find_quote(x, at);
+        } else if (c == '\\' && backslash) {
             at++;
             if (at < x->text.len)
                 at += encoding_step_ascii(x->dialect.encoding, x->text, at);
@@ -391,7 +449,7 @@ bool lexer_next(struct lexer *x, struct token *t)
         return take_quoted(x, t, TOKEN_PLAIN, x->at);
     if (c == '$')
         return take_dollar(x, t);
-    if (is_one_of(c, ",()[];:."))
+    if (is_class(c, CLASS_SYMBOL))
         return take_symbol(x, t);
     if (is_operator_char(c))
         return take_operator(x, t);
@@ -415,11 +473,6 @@ bool lexer_read(struct arena *a, struct slice text, size_t from, size_t to,
     while (*count < n && lexer_next(&x, &(*tokens)[*count]))
         (*count)++;
     return true;
-}
-
-bool token_is_word(const struct token *t, const char *word)
-{
-    return t->kind == TOKEN_WORD && strcmp(t->name, word) == 0;
 }
 
 bool token_is_name(const struct token *t)

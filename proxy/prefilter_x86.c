@@ -18,8 +18,8 @@
 /* Bit i: a window may start at at[i]. */
 typedef uint32_t step_function(const struct prefilter_tables *t, const char *at);
 
-__attribute__((target("ssse3"))) static uint32_t step_ssse3(const struct prefilter_tables *t,
-                                                            const char *at)
+__attribute__((target("ssse3"), always_inline)) static inline uint32_t step_ssse3(
+    const struct prefilter_tables *t, const char *at)
 {
     const __m128i low_half = _mm_set1_epi8(15);
     __m128i found = _mm_set1_epi8(-1);
@@ -35,8 +35,8 @@ __attribute__((target("ssse3"))) static uint32_t step_ssse3(const struct prefilt
     return ~(uint32_t)_mm_movemask_epi8(none) & 0xffff;
 }
 
-__attribute__((target("avx2"))) static uint32_t step_avx2(const struct prefilter_tables *t,
-                                                          const char *at)
+__attribute__((target("avx2"), always_inline)) static inline uint32_t step_avx2(
+    const struct prefilter_tables *t, const char *at)
 {
     const __m256i low_half = _mm256_set1_epi8(15);
     __m256i found = _mm256_set1_epi8(-1);

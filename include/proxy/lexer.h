@@ -84,7 +84,10 @@ static inline bool token_is_symbol(const struct token *t, char symbol)
     return t->kind == TOKEN_SYMBOL && t->symbol == symbol;
 }
 /* An unquoted word, whatever its case. `word` is lower case. */
-bool token_is_word(const struct token *t, const char *word);
+static inline bool token_is_word(const struct token *t, const char *word)
+{
+    return t->kind == TOKEN_WORD && t->name[0] == word[0] && strcmp(t->name, word) == 0;
+}
 /* A name: WORD or QUOTED that is readable. Key words are not told apart. */
 bool token_is_name(const struct token *t);
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "prefilter.h"
+#include "proxy/gate.h"
 #include "proxy/lexer.h"
 
 static const char *const words[] = {"u&\"",     "hudi",  "foreign",       "server",
@@ -58,6 +59,36 @@ static double measure_lexer(struct slice text)
     return best;
 }
 
+/* The whole inspection, as a text pays that holds an anchor in a string. */
+static double measure_gate(struct slice text)
+{
+    static const struct handler none = {.name = "none"};
+    static const struct handler *const handlers[] = {&none};
+    const struct gate_session s = {.standard_conforming_strings = true};
+    struct gate *g;
+    struct gate_result r;
+    struct arena a;
+    struct err err;
+    double best = 1e18;
+    size_t rounds = 1 + 2000000 / (10 + text.len);
+    if (!gate_new(handlers, 1, &g, &err))
+        abort();
+    arena_init(&a, 0);
+    for (int run = 0; run < 7; run++) {
+        double start = now_ns();
+        for (size_t i = 0; i < rounds; i++) {
+            arena_reset(&a);
+            if (!gate_inspect(g, &s, text, &a, &r, &err) || r.verdict != GATE_PASS)
+                abort();
+        }
+        double ns = (now_ns() - start) / (double)rounds;
+        best = ns < best ? ns : best;
+    }
+    arena_fini(&a);
+    gate_free(g);
+    return best;
+}
+
 int main(void)
 {
     static const char pgbench[] = "SELECT abalance FROM pgbench_accounts WHERE aid = 4711423;";
@@ -77,13 +108,14 @@ int main(void)
     if (!prefilter_new(words, sizeof words / sizeof words[0], &p, &err))
         return EXIT_FAILURE;
     prefilter_scan *vector = prefilter_find_vector_scan();
-    printf("%10s %14s %14s %14s\n", "bytes", "vectors ns", "by bytes ns", "lexer ns");
+    printf("%10s %14s %14s %14s %14s\n", "bytes", "vectors ns", "by bytes ns", "lexer ns",
+           "gate ns");
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         prefilter_use_scan(p, vector);
         double fast = measure(p, texts[i]);
         prefilter_use_scan(p, NULL);
-        printf("%10zu %14.1f %14.1f %14.1f\n", texts[i].len, fast, measure(p, texts[i]),
-               measure_lexer(texts[i]));
+        printf("%10zu %14.1f %14.1f %14.1f %14.1f\n", texts[i].len, fast, measure(p, texts[i]),
+               measure_lexer(texts[i]), measure_gate(texts[i]));
     }
     prefilter_free(p);
     return EXIT_SUCCESS;
