@@ -189,5 +189,6 @@ int main(int argc, char **argv)
     }
     forget_libpq_variables();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* settings change at the next start */
     return run_command(command, &options);
 }

@@ -36,11 +36,55 @@ static void tell_error(struct check *k, const char *what, const struct err *err)
     k->errors++;
 }
 
-/* The rights of the service login, one row each: name, does it have it. */
-static const char rights_query[] =
-    "SELECT 'login in database postgres', true"
-    " UNION ALL SELECT 'server is version 13 or later',"
+/* What the service login needs, one row each: its name, and is it there. */
+static const char server_query[] =
+    "SELECT 'a server of version 13 or later',"
     " pg_catalog.current_setting('server_version_num')::integer >= 130000";
+static const char database_query[] =
+    "SELECT 'CREATE on the database, for the support schema',"
+    " pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
+    " OR pg_catalog.to_regclass('pgveneer.migration') IS NOT NULL";
+
+static void check_rights(struct check *k, struct pgclient *c, const char *where, const char *query)
+{
+    struct err err;
+    struct pgresult *r;
+    if (!pgclient_query(c, query, 0, NULL, &r, &err)) {
+        tell_error(k, where, &err);
+        return;
+    }
+    for (size_t i = 0; i < pgresult_rows(r); i++) {
+        if (pgresult_bool(r, i, 1))
+            continue;
+        printf("error    %s: missing: %s\n", where, pgresult_value(r, i, 0));
+        k->errors++;
+    }
+    pgresult_free(r);
+}
+
+/* The databases that the setting names; without it nobody knows yet which will be used. */
+static void check_databases(struct check *k)
+{
+    for (const char *p = k->config->databases; *p != '\0';) {
+        size_t n = strcspn(p, ",");
+        struct slice one = slice_trim(slice_of(p, n));
+        char name[64], where[96];
+        struct err err;
+        struct pgclient *c;
+        snprintf(name, sizeof name, "%.*s", (int)one.len, one.data);
+        snprintf(where, sizeof where, "database \"%s\"", name);
+        p += n + (p[n] == ',');
+        if (!pgclient_open(k->config->service, name, "pgveneer check", &c, &err)) {
+            tell_error(k, where, &err);
+            continue;
+        }
+        unsigned before = k->errors;
+        check_rights(k, c, where, database_query);
+        if (k->errors == before)
+            printf("ok       %s\n", where);
+        pgclient_close(c);
+    }
+}
 
 static void check_service(struct check *k)
 {
@@ -62,16 +106,20 @@ static void check_service(struct check *k)
         printf("ok       service: logs in as %s\n", k->service_user);
         pgresult_free(r);
     }
-    if (pgclient_query(c, rights_query, 0, NULL, &r, &err)) {
-        for (size_t i = 0; i < pgresult_rows(r); i++) {
-            if (pgresult_bool(r, i, 1))
-                continue;
-            printf("error    service: missing: %s\n", pgresult_value(r, i, 0));
-            k->errors++;
-        }
-        pgresult_free(r);
-    }
+    check_rights(k, c, "service", server_query);
     pgclient_close(c);
+    check_databases(k);
+}
+
+/* Was a login with this error let in before it failed? Refusals are class 28; a server that cannot be
+ * reached is class 08 or 57. What comes later ("database does not exist") comes behind the door. */
+static bool was_let_in(const struct err *err)
+{
+    static const char *const outside[] = {"28", "08", "57", "58", "53", "XX"};
+    for (size_t i = 0; i < ARRAY_LEN(outside); i++)
+        if (strncmp(err->sqlstate, outside[i], 2) == 0)
+            return false;
+    return true;
 }
 
 /* A server that opens the door to a login without any secret would let every client of pgveneer be
@@ -86,8 +134,10 @@ static void check_backend(struct check *k)
         return; /* told with the configuration's errors */
     snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user=%s passfile=/nonexistent", b.host,
              b.port, k->service_user[0] != '\0' ? k->service_user : "postgres");
-    if (pgclient_open(conninfo, "postgres", "pgveneer check", &c, &err)) {
+    bool opened = pgclient_open(conninfo, "postgres", "pgveneer check", &c, &err);
+    if (opened)
         pgclient_close(c);
+    if (opened || was_let_in(&err)) {
         err_set(&err, SQLSTATE_INVALID_AUTHORIZATION,
                 "lets a login in without any challenge (trust, peer or ident in pg_hba.conf)");
         err_hint(&err, "Ask for scram-sha-256 there, or set allow_trust_backend = on.");

@@ -39,7 +39,7 @@ fi
 pgveneer=$!
 # Ctrl-C reaches pgveneer too, which drains and ends; we only wait for it.
 trap '' INT
-trap 'kill -TERM $pgveneer 2>/dev/null' TERM
+trap 'kill -TERM $pgveneer 2>/dev/null' TERM HUP
 for _ in $(seq 600); do
     pg_isready -q -h 127.0.0.1 -p "$port" && break
     kill -0 $pgveneer 2>/dev/null || { wait $pgveneer || exit $?; }
