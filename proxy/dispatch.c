@@ -27,7 +27,10 @@
  *
  * After an error, of ours or of a step, the client's message is dropped and the server is brought to
  * where it would be had the message itself failed: after a Query a ReadyForQuery follows; after a
- * Parse everything up to the client's Sync is ignored, which the Flush form leaves behind by itself. */
+ * Parse everything up to the client's Sync is ignored. The Flush form of an injected statement leaves
+ * that behind by itself; the other forms do not, so their error is raised once more in that form.
+ * Why not always Flush: an Execute without Sync makes the rest of the cycle a pipeline, in which
+ * VACUUM or DISCARD ALL are refused, and the client would see what it did not do. */
 #include "dispatch.h"
 
 #include <stdlib.h>
@@ -67,16 +70,22 @@ static bool has_failed_transaction(const struct session *s)
     return s->owed.status == 'E';
 }
 
-/* Form of statements that we put before the client's. */
-static enum inject_form form_of(const struct dispatch *d)
+/* Form of questions that we put before the client's message. */
+static enum inject_form question_form(const struct dispatch *d)
 {
-    return d->type == 'Q' && !d->in_cycle ? INJECT_SYNC : INJECT_FLUSH;
+    return d->in_cycle ? INJECT_FLUSH : INJECT_SYNC;
+}
+
+/* Form of an error that takes the place of the client's message. */
+static enum inject_form error_form(const struct dispatch *d)
+{
+    return d->type == 'P' || d->in_cycle ? INJECT_FLUSH : INJECT_SYNC;
 }
 
 static void inject(struct session *s, enum dispatch_step step, const char *sql)
 {
     enter(s, step);
-    inject_query(s, &s->vendor->inject, sql, form_of(&s->vendor->dispatch));
+    inject_query(s, &s->vendor->inject, sql, question_form(&s->vendor->dispatch));
 }
 
 static void refuse(struct session *s, const struct err *err)
@@ -85,7 +94,7 @@ static void refuse(struct session *s, const struct err *err)
     struct err copy = *err;
     d->err = copy;
     enter(s, DISPATCH_REFUSE);
-    inject_error(s, &s->vendor->inject, &d->err, form_of(d));
+    inject_error(s, &s->vendor->inject, &d->err, error_form(d));
 }
 
 /* ---- what goes to the server ---- */
@@ -354,12 +363,12 @@ static void on_ask_done(struct session *s)
         inspect(s);
 }
 
-/* A step failed. In all but one case the client has the error by now. */
+/* A step failed. */
 static void on_failure(struct session *s)
 {
     struct dispatch *d = &s->vendor->dispatch;
     struct inject *i = &s->vendor->inject;
-    if (!d->is_answered) { /* a function call before a Parse: the server is not skipping */
+    if (!d->is_answered) { /* before a Parse: the server must be made to skip */
         struct wire_reader r;
         struct err err;
         wire_reader_init(&r, buf_slice(&i->error));

@@ -197,14 +197,21 @@ static void on_tag(struct vendor *v, struct slice tag, const struct rq_note *not
         v->wakes_workers = true;
 }
 
+static bool is_fatal(struct slice body)
+{
+    struct slice severity;
+    return wire_error_find(body, 'V', &severity) && !slice_equals_cstr(severity, "ERROR");
+}
+
 /* Our own statement's answer. Its error becomes the client's, unless the server is not where the
- * client's message would have left it. */
+ * client's message would have left it: then dispatch.c raises it again. */
 static void on_injected_answer(struct session *s, char type, struct slice body)
 {
     struct vendor *v = s->vendor;
     struct dispatch *d = &v->dispatch;
     inject_on_answer(&v->inject, type, body);
-    if (type != 'E' || (d->type == 'P' && v->inject.form == INJECT_FUNCTION))
+    if (type != 'E' ||
+        (d->type == 'P' && v->inject.form != INJECT_FLUSH && !is_fatal(body)))
         return;
     reply_injected_error(s, body, d->step == DISPATCH_REFUSE ? &d->err : NULL);
     d->is_answered = true;
