@@ -43,7 +43,7 @@ CREATE TABLE pgveneer.secret (
 );
 
 CREATE TABLE pgveneer.foreign_table (
-    relid        oid PRIMARY KEY,           -- of the view
+    relid        regclass PRIMARY KEY,      -- of the view; a dump has its name, not its oid
     server       text NOT NULL REFERENCES pgveneer.foreign_server ON UPDATE CASCADE,
     options      jsonb NOT NULL,            -- foldername, format, …
     columns      jsonb NOT NULL,            -- [{"name", "type", "collation", "not_null"}, …]

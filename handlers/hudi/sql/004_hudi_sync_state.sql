@@ -28,8 +28,8 @@ BEGIN
         payload_type     text,
         precombine_key   text,
         latest_commit    text,
-        target_oid       oid NOT NULL,
-        source_oid       oid NOT NULL,
+        target_oid       regclass NOT NULL, -- dumped by name, so that positions survive a restore
+        source_oid       regclass NOT NULL,
         latest_completed text,                          -- completion time, timeline layout 2
         filled_by_sync   boolean NOT NULL DEFAULT true, -- all rows of the target are this sync's
         updated_at       timestamptz NOT NULL DEFAULT now(),

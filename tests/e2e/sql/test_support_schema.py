@@ -140,6 +140,35 @@ def check_service_membership(c):
     c.direct.sql("GRANT alice TO service", user="postgres", dbname="postgres")
 
 
+def check_dump(c):
+    """A restored database knows its foreign tables and positions again, though all oids are new. Its
+    tasks name oids that are gone: they must not find a foreign table, and can be submitted again."""
+    db = "test_dump"
+    c.direct.sql(f"CREATE DATABASE {db} TEMPLATE app OWNER app; CREATE DATABASE test_restored OWNER app",
+                 user="postgres", dbname="postgres")
+    c.direct.psql("-f", HERE / "common.psql", user="postgres", dbname=db, check=True)
+    c.direct.sql("SELECT pgveneer.hudi_set_sync_commit('in_rel', 'hudi_read1', '20220913152131');"
+                 "SELECT pgveneer.hudi_sync_task_submit('in_rel', 'hudi_read1')", user="alice", dbname=db)
+    dump = subprocess.run(["pg_dump"], check=True, text=True, capture_output=True,
+                          env=c.direct.env("postgres", db)).stdout
+    # other oids than in the dumped database
+    c.direct.sql("CREATE TABLE other (a int); DROP TABLE other", user="postgres", dbname="test_restored")
+    c.direct.psql("-v", "ON_ERROR_STOP=1", stdin=dump, user="postgres", dbname="test_restored", check=True)
+
+    def sql(text):
+        return c.direct.sql(text, user="alice", dbname="test_restored")
+    cluster.equal(sql("SELECT pgveneer.is_hudi_foreign_table('{hudi_read1}')"), "t")
+    cluster.equal(sql("SELECT target_tbl, source_ftbl, latest_commit FROM pgveneer.hudi_show_sync_state()"
+                      " WHERE latest_commit IS NOT NULL"), "public.in_rel|public.hudi_read1|20220913152131")
+    cluster.equal(sql("SELECT count(*) FROM pgveneer.task t JOIN pgveneer.foreign_table f"
+                      " ON f.relid = (t.params ->> 'ftable_oid')::oid"), "0")
+    sql("SELECT pgveneer.pg_task_remove(task_id) FROM pgveneer.pg_task_show('SQLonHudi')")
+    sql("SELECT pgveneer.hudi_sync_task_submit('in_rel', 'hudi_read1')")
+    without = subprocess.run(["pg_dump", "-N", "pgveneer", "-N", "hudi"], text=True, capture_output=True,
+                             env=c.direct.env("app", "app"))
+    cluster.equal((without.returncode, without.stderr), (0, ""))
+
+
 def check_foreign_owner(c):
     """Whoever owned the schema could plant functions in it."""
     db = "test_foreign_owner"
@@ -166,6 +195,7 @@ def main():
                 s.run(name, run, c, name, accept and not superuser)
             s.run("two sessions at the same time", check_concurrency, c)
             s.run("uninstall", check_uninstall, c)
+            s.run("dump and restore", check_dump, c)
             s.run("service role and owner of the target", check_service_membership, c)
             s.run("schema of another role", check_foreign_owner, c)
         failed += s.finish()
