@@ -50,6 +50,9 @@ static bool run_sync(struct sync *s, struct err *err)
     if (s->plan.after_is_ahead)
         sync_note(s, "WARNING: position %s is later than the newest commit of the Hudi table",
                   s->position.commit);
+    if (s->plan.waits_for != NULL)
+        sync_note(s, "NOTICE: commit %s of the Hudi table is pending, later ones wait for it",
+                  s->plan.waits_for);
     if (dispatch(s, err))
         return true;
     /* A column that cannot be stored is the definition's fault, whatever the rows are. */

@@ -12,7 +12,8 @@
  *
  * The way is lost when `after` left the timeline (archived, rolled back) or when a file that only
  * the old state needs was cleaned: RECONCILE. When files of the state at `to` were cleaned, because
- * `to` is not the newest commit, the run goes on to the newest, whose files no cleaner takes. */
+ * `to` is not the newest commit, the run goes on to the newest, whose files no cleaner takes; with a
+ * pending commit in the way it waits. */
 #include "plan.h"
 
 #include <string.h>
@@ -209,16 +210,26 @@ static bool load_view(struct planner *p, bool all_metadata, struct err *err)
     return true;
 }
 
+/* No state before the pending commit can be read any more, and none behind it may be taken yet. */
+static bool wait_for_pending(const struct planner *p, struct hudi_plan *out)
+{
+    *out = (struct hudi_plan){.kind = HUDI_PLAN_NOTHING, .waits_for = p->waits_for};
+    return true;
+}
+
 static bool plan_snapshot(struct planner *p, enum hudi_plan_kind kind, const char *reason,
                           size_t limit, struct hudi_plan *out, struct err *err)
 {
     memset(p->in_after, 0, p->timeline.commits.count * sizeof *p->in_after);
     size_t commits = planner_open_window(p, limit);
-    *out = (struct hudi_plan){.kind = commits == 0 ? HUDI_PLAN_NOTHING : kind};
+    *out = (struct hudi_plan){.kind = commits == 0 ? HUDI_PLAN_NOTHING : kind,
+                              .waits_for = p->waits_for};
     if (commits == 0)
         return true;
-    if (!load_view(p, true, err) || !planner_widen_until_complete(p, &commits, err))
+    if (!load_view(p, true, err))
         return false;
+    if (!planner_widen_until_complete(p, &commits))
+        return wait_for_pending(p, out);
     name_target(p, commits, out);
     out->reason = reason;
     return read_snapshot(p, out, err);
@@ -230,10 +241,14 @@ static bool plan_changes(struct planner *p, size_t limit, struct hudi_plan *out,
     const char *reason = NULL;
     bool columns_changed;
     size_t commits = planner_open_window(p, limit);
+    out->waits_for = p->waits_for;
     if (commits == 0)
         return true;
-    if (!load_view(p, false, err) || !planner_widen_until_complete(p, &commits, err) ||
-        !find_schema_change(p, &columns_changed, err))
+    if (!load_view(p, false, err))
+        return false;
+    if (!planner_widen_until_complete(p, &commits))
+        return wait_for_pending(p, out);
+    if (!find_schema_change(p, &columns_changed, err))
         return false;
     bool times_tell = p->table->has_meta_fields && !columns_changed;
     if (!changes_collect(p->arena, &p->view, p->window, p->in_after, p->metadata, times_tell,

@@ -75,6 +75,8 @@ struct hudi_plan {
     size_t commits;              /* completed commits in (after, to] */
     const char *reason;          /* RECONCILE, else NULL */
     bool after_is_ahead;         /* `after` is later than the newest commit: a WARNING */
+    const char *waits_for;       /* layout 1: completed commits are left for a later run because this
+                                    earlier one is pending; else NULL */
     struct hudi_slices read;     /* new slices of touched groups; FULL, RECONCILE: all of the snapshot */
     struct hudi_names commit_times; /* CHANGES: only rows with such a _hoodie_commit_time are
                                     upserts. Empty: rows must be compared with `before`, which then
@@ -89,8 +91,7 @@ struct hudi_plan {
  *                  set by hand, any time that may lie between commits
  * max_commits      reach at most so many commits per run; -1 or 0: no limit
  * Errors           XX001 timeline or commit metadata damaged, 58030 store (transient), 58P01 a data
- *                  file is gone (transient: plan again), 55000 the state cannot be read because of
- *                  a pending commit, 0A000, 22023 `after` is not a time */
+ *                  file is gone (transient: plan again), 0A000, 22023 `after` is not a time */
 MUST_USE bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const char *after,
                              const char *after_completed, int64_t max_commits,
                              struct hudi_plan *out, struct err *err);

@@ -47,6 +47,8 @@ bool planner_stop_before_pending(struct planner *p, const char *after_key, struc
         while (p->usable > 0 &&
                strcmp(planner_commit_at(p, p->usable - 1)->requested_key, it->requested_key) > 0)
             p->usable--;
+        if (p->usable < p->timeline.commits.count)
+            p->waits_for = it->requested;
         return true; /* pending ones are sorted: the first one decides */
     }
     return true;
@@ -230,14 +232,10 @@ static bool is_complete(const struct planner *p)
     return true;
 }
 
-bool planner_widen_until_complete(struct planner *p, size_t *commits, struct err *err)
+bool planner_widen_until_complete(struct planner *p, size_t *commits)
 {
     if (is_complete(p))
         return true;
     *commits = planner_open_window(p, SIZE_MAX);
-    if (is_complete(p))
-        return true;
-    err_set(err, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "files of the Hudi table were cleaned while an earlier commit is pending");
-    return err_hint(err, "Let the pending commit finish, or roll it back.");
+    return is_complete(p);
 }

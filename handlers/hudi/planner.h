@@ -25,6 +25,7 @@ struct planner {
     bool *window;                     /* (after, to] */
     bool *in_to;                      /* state at `to` */
     size_t usable;                    /* commits[0 .. usable) */
+    const char *waits_for;            /* the pending commit before the others; NULL */
     const struct hudi_plan *plan;
 };
 
@@ -56,9 +57,9 @@ size_t planner_open_window(struct planner *p, size_t limit);
 MUST_USE bool planner_load_metadata(struct planner *p, size_t i, struct err *err);
 /* Of all commits, or of those that the window needs: its own, later ones, replacements. */
 MUST_USE bool planner_load_needed(struct planner *p, bool all, struct err *err);
-/* When files of the state at `to` were cleaned: opens the window up to the newest commit.
- * Errors  55000 that does not help, because a pending commit is in the way */
-MUST_USE bool planner_widen_until_complete(struct planner *p, size_t *commits, struct err *err);
+/* When files of the state at `to` were cleaned: opens the window up to the newest usable commit. False:
+ * that does not help, because a pending commit is in the way. */
+MUST_USE bool planner_widen_until_complete(struct planner *p, size_t *commits);
 /* Largest requested time on the timeline, 17 digits; "" when it is empty. */
 const char *planner_newest_key(const struct planner *p);
 

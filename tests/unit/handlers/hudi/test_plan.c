@@ -155,11 +155,14 @@ static void test_hollow_commit_is_waited_for(void **state)
     fixture_pending(&f, T4, "commit", "");
     fixture_commit(&f, T5, NULL, "UPSERT", (struct written[]){{"p=1", "a", T1, 0}, END}, NULL);
     assert_int_equal(HUDI_PLAN_NOTHING, fixture_plan(&f, T3, T3, -1).kind);
+    assert_string_equal(T4, fixture_plan(&f, T3, T3, -1).waits_for);
+    assert_string_equal(T4, fixture_plan(&f, T1, T1, -1).waits_for);
     assert_string_equal(T3, fixture_plan(&f, T1, T1, -1).to);
     assert_string_equal(T3, fixture_plan(&f, NULL, NULL, -1).to);
     fixture_commit(&f, T4, NULL, "UPSERT", (struct written[]){{"p=2", "b", T2, 0}, END}, NULL);
     struct hudi_plan p = fixture_plan(&f, T3, T3, -1);
     assert_string_equal(T5, p.to);
+    assert_null(p.waits_for);
     expect_slices("a@005 b@004", p.read);
     fixture_end(&f);
 }
@@ -360,7 +363,12 @@ static void test_cleaned_behind_a_pending_commit(void **state)
     fixture_pending(&f, T2, "commit", "");
     fixture_remove(&f, ".hoodie/" T2 ".commit");
     fixture_clean_file(&f, "p=3", "c", T1);
-    fixture_plan_fails(&f, NULL, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE, "pending");
+    struct hudi_plan p = fixture_plan(&f, NULL, NULL, -1);
+    assert_int_equal(HUDI_PLAN_NOTHING, p.kind);
+    assert_string_equal(T2, p.waits_for);
+    p = fixture_plan(&f, T1, T1, -1);
+    assert_int_equal(HUDI_PLAN_NOTHING, p.kind);
+    assert_string_equal(T2, p.waits_for);
     fixture_end(&f);
 }
 
