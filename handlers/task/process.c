@@ -51,7 +51,7 @@ int process_config_open(const char *config, struct err *err)
 NORETURN static void become_job(const char *program, char *const *argv, int config_fd, pid_t worker)
 {
     sigset_t none;
-    int null = open("/dev/null", O_RDONLY);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != worker)
         _exit(JOB_EXIT_SETTLED);

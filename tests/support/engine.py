@@ -13,7 +13,8 @@ from cluster import Cluster, Pgveneer, build_dir, wait_until
 
 SCHEMA = """
 CREATE TABLE public.runs (id text, pid int DEFAULT pg_backend_pid(), at timestamptz DEFAULT clock_timestamp());
-CREATE TABLE public.orders (id text PRIMARY KEY, wait_s float DEFAULT 0, error text, answer text);
+CREATE TABLE public.orders (id text PRIMARY KEY, wait_s float DEFAULT 0, error text, answer text,
+                            until bigint); -- attempts up to this number fail; NULL: all
 CREATE FUNCTION public.probe(task text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE o public.orders;
 BEGIN
@@ -23,8 +24,11 @@ BEGIN
     INSERT INTO public.runs (id) VALUES (task);
     SELECT * INTO o FROM public.orders WHERE id = task;
     PERFORM pg_catalog.pg_sleep(o.wait_s);
-    IF o.error IS NOT NULL THEN
+    IF o.error IS NOT NULL AND (o.until IS NULL OR (SELECT last_value FROM public.attempts) <= o.until) THEN
         RAISE EXCEPTION 'ordered to fail' USING ERRCODE = o.error, DETAIL = 'As told.', HINT = 'Tell otherwise.';
+    END IF;
+    IF o.answer = 'kill once' THEN
+        RETURN (SELECT 'kill' FROM pgveneer.task t WHERE t.task_id = probe.task AND t.crash_times = 0);
     END IF;
     RETURN o.answer;
 END $$;
@@ -66,12 +70,12 @@ class Engine:
         self.cluster.children.append(child)
         return child.start()
 
-    def order(self, task, wait_s=0, error=None, answer=None, dbname="app"):
+    def order(self, task, wait_s=0, error=None, answer=None, until=None, dbname="app"):
         def literal(v):
             return "NULL" if v is None else "'%s'" % str(v).replace("'", "''")
-        self.sql(f"""INSERT INTO public.orders VALUES ('{task}', {wait_s}, {literal(error)}, {literal(answer)})
+        self.sql(f"""INSERT INTO public.orders VALUES ('{task}', {wait_s}, {literal(error)}, {literal(answer)}, {literal(until)})
                      ON CONFLICT (id) DO UPDATE SET wait_s = excluded.wait_s, error = excluded.error,
-                     answer = excluded.answer""", dbname=dbname)
+                     answer = excluded.answer, until = excluded.until""", dbname=dbname)
 
     def task(self, task, every="'1 hour'", dbname="app", **order):
         """Makes a task that is due at once."""
