@@ -289,8 +289,8 @@ void config_read_assignment(struct config *c, const char *assignment, struct con
     struct slice all = slice_cstr(assignment);
     size_t n = slice_find_byte(all, '=');
     if (n == all.len) {
-        err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR,
-                "--set needs KEY=VALUE, not \"%s\"", assignment);
+        err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR, "--set needs KEY=VALUE, not \"%s\"",
+                assignment);
         return;
     }
     struct slice name = slice_trim(slice_part(all, 0, n));

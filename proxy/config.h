@@ -66,8 +66,7 @@ void config_fini(struct config *c);
 void config_read_file(struct config *c, const char *path, struct config_errors *errors);
 void config_read_text(struct config *c, const char *name, struct slice text,
                       struct config_errors *errors);
-void config_read_assignment(struct config *c, const char *assignment,
-                            struct config_errors *errors);
+void config_read_assignment(struct config *c, const char *assignment, struct config_errors *errors);
 /* What can only be judged when all values are known. */
 void config_check(const struct config *c, struct config_errors *errors);
 
@@ -77,8 +76,7 @@ struct config_backend {
     char host[CONFIG_HOST_BYTES]; /* name, address, or folder of a unix socket (begins with '/') */
     uint16_t port;
 };
-MUST_USE bool config_read_backend(const char *backend, struct config_backend *out,
-                                  struct err *err);
+MUST_USE bool config_read_backend(const char *backend, struct config_backend *out, struct err *err);
 
 /* The whole configuration in the form of a file, secrets included: what a job is handed. */
 MUST_USE bool config_write(const struct config *c, struct buf *out);

@@ -12,11 +12,11 @@
 #include <string.h>
 
 #define TEXT(name, fallback) #name, CONFIG_TEXT, fallback, offsetof(struct config, name)
-#define INT(name, fallback, lo, hi, u)                                                            \
-    #name, CONFIG_INT, fallback, offsetof(struct config, name), .min = lo, .max = hi, .unit = u
+#define INT(name, fallback, lo, hi, u)                                                             \
+#name, CONFIG_INT, fallback, offsetof(struct config, name), .min = lo, .max = hi, .unit = u
 #define BOOL(name, fallback) #name, CONFIG_BOOL, fallback, offsetof(struct config, name)
-#define CHOICE(name, fallback, list)                                                              \
-    #name, CONFIG_CHOICE, fallback, offsetof(struct config, name), .choices = list
+#define CHOICE(name, fallback, list)                                                               \
+#name, CONFIG_CHOICE, fallback, offsetof(struct config, name), .choices = list
 
 #define SSLMODES "disable,allow,prefer,require,verify-ca,verify-full"
 #define G_CLIENTS "Clients"
@@ -30,7 +30,8 @@ const struct config_setting config_settings[] = {
     {TEXT(listen_addr, "127.0.0.1"), .group = G_CLIENTS,
      .doc = "Addresses to listen on, separated by commas; `*` (in quotes) for all. Empty: none."},
     {INT(listen_port, "6432", 0, 65535, ""), .group = G_CLIENTS,
-     .doc = "TCP port, and the number in the name of the unix socket. 0: a free one, told in the log."},
+     .doc = "TCP port, and the number in the name of the unix socket. 0: a free one, told in the "
+            "log."},
     {TEXT(unix_socket_dir, ""), .group = G_CLIENTS,
      .doc = "Folder of the unix socket `.s.PGSQL.<listen_port>`. Empty: no socket."},
     {INT(max_client_conn, "1000", 1, 1000000, ""), .group = G_CLIENTS,
@@ -44,8 +45,9 @@ const struct config_setting config_settings[] = {
      .doc = "Event-loop threads of the proxy. 0: one for each core."},
 
     {TEXT(backend, "host=127.0.0.1 port=5432"), .group = G_SERVER,
-     .doc = "The PostgreSQL server: `host=… port=…`, or the folder of its unix socket. Without user "
-            "and password: clients bring their own."},
+     .doc =
+         "The PostgreSQL server: `host=… port=…`, or the folder of its unix socket. Without user "
+         "and password: clients bring their own."},
     {BOOL(allow_trust_backend, "off"), .group = G_SERVER,
      .doc = "Let clients in when the server lets them in without any challenge (`trust`, `peer`). "
             "Off: they are refused with 28000, since everybody who reaches pgveneer could be "
@@ -80,8 +82,7 @@ const struct config_setting config_settings[] = {
      .doc = "Log lines of this level and graver ones go to standard error."},
     {CHOICE(log_format, "text", "text,json"), .group = G_PROCESS, .doc = "Form of a log line."},
 
-    {CHOICE(auth, "relay", "relay,terminate"), .group = G_LATER,
-     .missing = "auth = terminate",
+    {CHOICE(auth, "relay", "relay,terminate"), .group = G_LATER, .missing = "auth = terminate",
      .doc = "`relay`: client and server authenticate each other, pgveneer holds no secret."},
     {CHOICE(client_tls_sslmode, "disable", SSLMODES), .group = G_LATER, .missing = "TLS",
      .doc = "TLS towards clients."},
@@ -148,15 +149,16 @@ static void print_row(FILE *out, const struct config_setting *s)
 
 void config_print_docs(FILE *out)
 {
-    fputs("# Settings\n\n"
-          "<!-- Printed by `pgveneer --print-settings`; a test compares. Do not edit. -->\n\n"
-          "`pgveneer run -c FILE` reads a file in the style of postgresql.conf: one `key = value` a\n"
-          "line, `#` starts a comment, values with spaces or special characters stand in single\n"
-          "quotes, `${NAME}` outside single quotes is a variable of the environment. `--set\n"
-          "KEY=VALUE` on the command line (as often as needed, no quoting of its own) wins over\n"
-          "the file. `pgveneer check` tells everything that is wrong, with file and line. A change\n"
-          "takes effect at the next start.\n",
-          out);
+    fputs(
+        "# Settings\n\n"
+        "<!-- Printed by `pgveneer --print-settings`; a test compares. Do not edit. -->\n\n"
+        "`pgveneer run -c FILE` reads a file in the style of postgresql.conf: one `key = value` a\n"
+        "line, `#` starts a comment, values with spaces or special characters stand in single\n"
+        "quotes, `${NAME}` outside single quotes is a variable of the environment. `--set\n"
+        "KEY=VALUE` on the command line (as often as needed, no quoting of its own) wins over\n"
+        "the file. `pgveneer check` tells everything that is wrong, with file and line. A change\n"
+        "takes effect at the next start.\n",
+        out);
     const char *group = "";
     for (size_t i = 0; i < config_setting_count; i++) {
         const struct config_setting *s = &config_settings[i];

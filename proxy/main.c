@@ -26,12 +26,8 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"run", main_run, false},
-    {"proxy", main_proxy, false},
-    {"worker", main_worker, false},
-    {"check", NULL, false},
-    {"install", main_install, true},
-    {"uninstall", main_uninstall, true},
+    {"run", main_run, false}, {"proxy", main_proxy, false},    {"worker", main_worker, false},
+    {"check", NULL, false},   {"install", main_install, true}, {"uninstall", main_uninstall, true},
     {"job", main_job, true},
 };
 

@@ -21,13 +21,13 @@
 #define MAIN_CANNOT_START 3 /* of a supervised process: trying again at once is of no use */
 
 struct main_options {
-    const char *config_file; /* -c */
+    const char *config_file;         /* -c */
     const char *sets[MAIN_MAX_SETS]; /* --set */
     size_t set_count;
-    const char *embedded;    /* --embedded: folder of a private PostgreSQL */
-    const char *dbname;      /* --dbname */
-    const char *task_id;     /* job */
-    int64_t fencing;         /* job */
+    const char *embedded; /* --embedded: folder of a private PostgreSQL */
+    const char *dbname;   /* --dbname */
+    const char *task_id;  /* job */
+    int64_t fencing;      /* job */
 };
 
 /* Sub-commands. Each gets a configuration that was read and checked, and returns an exit code. */
@@ -72,10 +72,10 @@ void main_remove_pidfile(const struct config *c);
 
 /* main_embedded.c: a private PostgreSQL server. */
 struct embedded {
-    char folder[1024];     /* absolute; holds data/, socket/, password, postgresql.log */
+    char folder[1024]; /* absolute; holds data/, socket/, password, postgresql.log */
     char socket_dir[108];
-    char bin_dir[256];     /* of initdb and postgres */
-    char password[64];     /* of its superuser */
+    char bin_dir[256]; /* of initdb and postgres */
+    char password[64]; /* of its superuser */
     int lock_fd;
 };
 /* As root, before rights are dropped: makes the folder and gives it to the user, or takes another one

@@ -213,8 +213,7 @@ int main_install(struct config *c, const struct main_options *o)
     struct main_migrations m;
     main_list_migrations(c, &m);
     bool ok = main_drop_rights(c, &err) &&
-              (migration_script(m.lists, ARRAY_LEN(m.lists), &script) ||
-               err_no_memory(&err)) &&
+              (migration_script(m.lists, ARRAY_LEN(m.lists), &script) || err_no_memory(&err)) &&
               run_script(c, o->dbname, &script, &err);
     buf_fini(&script);
     return tell_end(ok, o->dbname, "the support schema is there and up to date", &err);

@@ -274,8 +274,8 @@ static bool make_socket_dir(struct embedded *e, struct err *err)
         return err_set_errno(err, errno, "cannot make the folder \"%s\"", path.text);
     if (lstat(path.text, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
         (st.st_mode & 077) != 0)
-        return err_set(err, SQLSTATE_INSUFFICIENT_PRIVILEGE,
-                       "\"%s\" is not a folder of ours alone", path.text);
+        return err_set(err, SQLSTATE_INSUFFICIENT_PRIVILEGE, "\"%s\" is not a folder of ours alone",
+                       path.text);
     memcpy(e->socket_dir, path.text, strlen(path.text) + 1);
     return true;
 }
@@ -328,8 +328,8 @@ bool embedded_init(struct embedded *e, struct err *err)
 bool embedded_configure(const struct embedded *e, struct config *c, struct err *err)
 {
     c->backend = arena_copy_cstr(&c->arena, e->socket_dir);
-    c->service = arena_printf(&c->arena, "host='%s' user=postgres password=%s", e->socket_dir,
-                              e->password);
+    c->service =
+        arena_printf(&c->arena, "host='%s' user=postgres password=%s", e->socket_dir, e->password);
     return (c->backend != NULL && c->service != NULL) || err_no_memory(err);
 }
 
@@ -350,9 +350,9 @@ void embedded_exec(const struct embedded *e)
         close(out);
     }
     signal(SIGPIPE, SIG_DFL);
-    execl(program, "postgres", "-D", data.text, "-k", e->socket_dir, "-c", "listen_addresses=",
-          "-c", "port=5432", "-c", "unix_socket_permissions=0700", "-c", "max_connections=200",
-          (char *)NULL);
+    execl(program, "postgres", "-D", data.text, "-k", e->socket_dir, "-c",
+          "listen_addresses=", "-c", "port=5432", "-c", "unix_socket_permissions=0700", "-c",
+          "max_connections=200", (char *)NULL);
     log_error("supervisor", "cannot execute \"%s\"", program);
 }
 

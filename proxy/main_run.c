@@ -35,10 +35,10 @@ enum { CHILD_SERVER, CHILD_PROXY, CHILD_WORKER, CHILD_COUNT };
 
 struct child {
     const char *name;
-    const char *title;   /* of the process, 15 bytes */
+    const char *title; /* of the process, 15 bytes */
     int stop_signal;
-    bool wanted;         /* this run has it */
-    pid_t pid;           /* 0: does not run */
+    bool wanted; /* this run has it */
+    pid_t pid;   /* 0: does not run */
     int64_t started_ms;
     int64_t start_at_ms; /* when to start it again */
     int64_t backoff_ms;
@@ -88,10 +88,10 @@ NORETURN static void run_child(struct supervisor *s, int which, pid_t parent)
 
 static void schedule(struct child *child, int64_t lived_ms)
 {
-    child->backoff_ms = lived_ms >= LONG_LIFE_MS    ? 0
-                        : child->backoff_ms == 0    ? BACKOFF_FIRST_MS
+    child->backoff_ms = lived_ms >= LONG_LIFE_MS                 ? 0
+                        : child->backoff_ms == 0                 ? BACKOFF_FIRST_MS
                         : child->backoff_ms * 2 > BACKOFF_CAP_MS ? BACKOFF_CAP_MS
-                                                    : child->backoff_ms * 2;
+                                                                 : child->backoff_ms * 2;
     child->start_at_ms = now_ms() + child->backoff_ms;
 }
 
@@ -134,8 +134,7 @@ static void on_child_end(struct supervisor *s, struct child *child, int status)
         return;
     }
     schedule(child, lived_ms);
-    log_info("supervisor", "%s starts again in %lld ms", child->name,
-             (long long)child->backoff_ms);
+    log_info("supervisor", "%s starts again in %lld ms", child->name, (long long)child->backoff_ms);
 }
 
 static void reap(struct supervisor *s)
@@ -230,15 +229,15 @@ static void init_supervisor(struct supervisor *s, const struct config *c)
     *s = (struct supervisor){
         .config = c,
         .children = {[CHILD_SERVER] = {.name = "PostgreSQL server",
-                                      .title = "pgv-server",
-                                      .stop_signal = SIGINT},
+                                       .title = "pgv-server",
+                                       .stop_signal = SIGINT},
                      [CHILD_PROXY] = {.name = "proxy",
-                                     .title = "pgv-proxy",
-                                     .stop_signal = SIGTERM,
-                                     .wanted = true},
+                                      .title = "pgv-proxy",
+                                      .stop_signal = SIGTERM,
+                                      .wanted = true},
                      [CHILD_WORKER] = {.name = "worker",
-                                      .title = "pgv-worker",
-                                      .stop_signal = SIGTERM}},
+                                       .title = "pgv-worker",
+                                       .stop_signal = SIGTERM}},
     };
     sigemptyset(&s->signals);
     sigaddset(&s->signals, SIGTERM);

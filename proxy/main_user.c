@@ -29,10 +29,10 @@ bool main_find_user(const struct config *c, struct main_user *out, struct err *e
         return true;
     }
     if (found == NULL)
-        return rc != 0 ? err_set_errno(err, rc, "cannot look up the user \"%s\"", c->user)
-                       : err_set(err, SQLSTATE_CONFIG_FILE_ERROR,
-                                 "there is no user \"%s\" on this machine (setting \"user\")",
-                                 c->user);
+        return rc != 0
+                   ? err_set_errno(err, rc, "cannot look up the user \"%s\"", c->user)
+                   : err_set(err, SQLSTATE_CONFIG_FILE_ERROR,
+                             "there is no user \"%s\" on this machine (setting \"user\")", c->user);
     if (found->pw_uid == 0)
         return err_set(err, SQLSTATE_CONFIG_FILE_ERROR,
                        "pgveneer does not run as root: set \"user\" to an unprivileged user");
