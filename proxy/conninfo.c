@@ -3,9 +3,11 @@
  * than half understood: the control connection and the jobs must reach the same server. */
 #include "conninfo.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "protocol/crypto.h"
 
@@ -275,6 +277,26 @@ void conninfo_fini(struct conninfo *c)
 }
 
 /* ---- password file ------------------------------------------------------ */
+
+bool conninfo_read_passfile(const char *path, struct buf *out, struct err *err)
+{
+    char chunk[4096];
+    struct stat st;
+    size_t n;
+    err_clear(err);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return err_set_errno(err, errno, "cannot open the passfile \"%s\"", path);
+    if (fstat(fileno(f), &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        err_set(err, SQLSTATE_CONFIG_FILE_ERROR,
+                "the passfile \"%s\" can be read by others; its mode must be 0600", path);
+    while (!err_is_set(err) && (n = fread(chunk, 1, sizeof chunk, f)) > 0)
+        if (!buf_append(out, chunk, n))
+            err_set(err, SQLSTATE_CONFIG_FILE_ERROR, "the passfile \"%s\" is too long", path);
+    crypto_wipe(chunk, sizeof chunk);
+    fclose(f);
+    return !err_is_set(err);
+}
 
 /* Takes a field off the line, without its escapes. False: longer than `size`. */
 static bool take_field(struct slice *line, char *out, size_t size)

@@ -29,6 +29,9 @@ MUST_USE bool conninfo_read(const char *text, struct conninfo *out, struct err *
 /* Wipes the password. */
 void conninfo_fini(struct conninfo *c);
 
+#define CONNINFO_MAX_PASSFILE_BYTES ((size_t)64 * 1024)
+/* Appends the whole file. Errors: 58P01, 42501 not readable; F0000 others can read it, or too long */
+MUST_USE bool conninfo_read_passfile(const char *path, struct buf *out, struct err *err);
 /* The password of the first line of a password file (host:port:database:user:password, "*" matches
  * all, "\" escapes) that matches; false: no line does. `content` is the whole file. */
 bool conninfo_find_password(struct slice content, const struct conninfo *c, struct slice dbname,

@@ -20,16 +20,14 @@
  * until the idle connection is closed. */
 #include "control.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "control_ask.h"
 #include "control_conn.h"
 #include "conn.h"
 #include "conninfo.h"
@@ -40,28 +38,7 @@
 #define WHO "control"
 #define MAX_SQL_BYTES ((size_t)1024 * 1024)
 #define MAX_SCRIPT_BYTES ((size_t)3 * 1024 * 1024)
-#define MAX_PASSFILE_BYTES ((size_t)64 * 1024)
 #define NAME_BYTES 64 /* NAMEDATALEN */
-
-enum ask_kind { ASK_INSTALL, ASK_NOTIFY, ASK_QUERY };
-
-struct control_ask {
-    struct mail mail;
-    struct list link; /* in its database's queue or its list of those who wait beside */
-    struct control *control;
-    struct loop *from; /* NULL: nobody waits */
-    enum ask_kind kind;
-    struct arena arena; /* owns the texts */
-    const char *dbname;
-    const char *sql;
-    const char **params;
-    uint16_t nparams;
-    uint64_t deadline_ms;
-    control_done_fn *done; /* touched by from's thread only; NULL: forgotten */
-    void *arg;
-    struct control_rows rows;
-    struct err err;
-};
 
 struct database {
     struct list link;
@@ -87,69 +64,6 @@ struct control {
     uint64_t idle_timeout_ms;
     struct list databases;
 };
-
-/* ---- answers ------------------------------------------------------------ */
-
-static void free_ask(struct control_ask *ask)
-{
-    arena_fini(&ask->arena);
-    buf_fini(&ask->rows.values);
-    free(ask);
-}
-
-static struct wire_value *read_values(struct control_ask *ask)
-{
-    size_t count = ask->rows.nrows * ask->rows.ncolumns;
-    struct wire_value *values =
-        arena_alloc_array(&ask->arena, count == 0 ? 1 : count, sizeof *values);
-    struct wire_reader r;
-    wire_reader_init(&r, buf_slice(&ask->rows.values));
-    for (size_t i = 0; values != NULL && i < count; i++)
-        values[i] = wire_get_value(&r);
-    return values;
-}
-
-/* On the asking loop. */
-static void on_answer(struct mail *m)
-{
-    struct control_ask *ask = MAIL_ENTRY(m, struct control_ask, mail);
-    control_done_fn *done = ask->done;
-    struct control_result result = {
-        .nrows = ask->rows.nrows, .ncolumns = ask->rows.ncolumns, .tag = ask->rows.tag};
-    if (done != NULL && !err_is_set(&ask->err)) {
-        result.values = read_values(ask);
-        if (result.values == NULL)
-            err_no_memory(&ask->err);
-    }
-    if (done != NULL && err_is_set(&ask->err))
-        done(ask->arg, NULL, &ask->err);
-    else if (done != NULL)
-        done(ask->arg, &result, NULL);
-    free_ask(ask);
-}
-
-static void answer(struct control_ask *ask, const struct err *err)
-{
-    if (err != NULL)
-        ask->err = *err;
-    if (ask->from == NULL) {
-        if (err != NULL)
-            log_err(LOG_LEVEL_WARNING, WHO, "could not notify the workers", err);
-        free_ask(ask);
-        return;
-    }
-    ask->mail.on_receive = on_answer;
-    loop_post(ask->from, &ask->mail);
-}
-
-static void answer_all(struct list *asks, const struct err *err)
-{
-    while (!list_is_empty(asks)) {
-        struct control_ask *ask = LIST_ENTRY(list_first(asks), struct control_ask, link);
-        list_remove(&ask->link);
-        answer(ask, err);
-    }
-}
 
 /* ---- a database --------------------------------------------------------- */
 
@@ -191,9 +105,9 @@ static void end_current(struct database *db, const struct err *err)
         db->installed = err == NULL;
         if (err == NULL)
             log_info(WHO, "support schema of database \"%s\" is up to date", db->name);
-        answer_all(&db->beside, err);
+        control_ask_answer_all(&db->beside, err);
     }
-    answer(ask, err);
+    control_ask_answer(ask, err);
 }
 
 /* No connection can be made: everybody hears it. */
@@ -201,8 +115,8 @@ static void end_all(struct database *db, const struct err *err)
 {
     if (db->current != NULL)
         end_current(db, err);
-    answer_all(&db->queue, err);
-    answer_all(&db->beside, err);
+    control_ask_answer_all(&db->queue, err);
+    control_ask_answer_all(&db->beside, err);
 }
 
 static void on_conn_ready(void *owner)
@@ -348,7 +262,7 @@ static void free_asks(struct list *asks)
     while (!list_is_empty(asks)) {
         struct control_ask *ask = LIST_ENTRY(list_first(asks), struct control_ask, link);
         list_remove(&ask->link);
-        free_ask(ask);
+        control_ask_free(ask);
     }
 }
 
@@ -358,7 +272,7 @@ static void free_database(struct database *db)
     control_conn_free(db->conn);
     timer_free(db->timer);
     if (db->current != NULL)
-        free_ask(db->current);
+        control_ask_free(db->current);
     free_asks(&db->queue);
     free_asks(&db->beside);
     free(db);
@@ -379,11 +293,11 @@ static void queue_ask(struct database *db, struct control_ask *ask)
     bool installing =
         has_kind(db, ASK_INSTALL) || (db->current != NULL && db->current->kind == ASK_INSTALL);
     if (ask->kind == ASK_INSTALL && db->installed)
-        answer(ask, NULL);
+        control_ask_answer(ask, NULL);
     else if (ask->kind == ASK_INSTALL && installing)
         list_append(&db->beside, &ask->link);
     else if (ask->kind == ASK_NOTIFY && has_kind(db, ASK_NOTIFY))
-        free_ask(ask);
+        control_ask_free(ask);
     else
         list_append(&db->queue, &ask->link);
     pump(db);
@@ -400,7 +314,7 @@ static void on_ask(struct mail *m)
         db = new_database(c, ask->dbname);
     if (db == NULL) {
         err_no_memory(&err);
-        answer(ask, &err);
+        control_ask_answer(ask, &err);
         return;
     }
     ask->deadline_ms = loop_now_ms() + c->ask_timeout_ms;
@@ -414,27 +328,6 @@ static bool refuse_unconfigured(struct err *err)
     return err_hint(err, "Set \"service\" in the configuration of pgveneer.");
 }
 
-static struct control_ask *new_ask(struct control *c, struct loop *from, enum ask_kind kind,
-                                   struct slice dbname, control_done_fn *done, void *arg)
-{
-    struct control_ask *ask = calloc(1, sizeof *ask);
-    if (ask == NULL)
-        return NULL;
-    ask->control = c;
-    ask->from = from;
-    ask->kind = kind;
-    ask->done = done;
-    ask->arg = arg;
-    arena_init(&ask->arena, 0);
-    list_init(&ask->link);
-    buf_init(&ask->rows.values, CONTROL_CONN_MAX_RESULT_BYTES);
-    ask->dbname = arena_copy(&ask->arena, dbname);
-    if (ask->dbname != NULL)
-        return ask;
-    free_ask(ask);
-    return NULL;
-}
-
 static void post_ask(struct control_ask *ask)
 {
     if (strlen(ask->dbname) >= NAME_BYTES)
@@ -443,7 +336,7 @@ static void post_ask(struct control_ask *ask)
     else if (!ask->control->configured)
         refuse_unconfigured(&ask->err);
     if (err_is_set(&ask->err)) {
-        answer(ask, NULL);
+        control_ask_answer(ask, NULL);
         return;
     }
     ask->mail.on_receive = on_ask;
@@ -453,7 +346,7 @@ static void post_ask(struct control_ask *ask)
 struct control_ask *control_install(struct control *c, struct loop *from, struct slice dbname,
                                     control_done_fn *done, void *arg)
 {
-    struct control_ask *ask = new_ask(c, from, ASK_INSTALL, dbname, done, arg);
+    struct control_ask *ask = control_ask_new(c, from, ASK_INSTALL, dbname, done, arg);
     if (ask != NULL)
         post_ask(ask);
     return ask;
@@ -464,36 +357,20 @@ void control_notify(struct control *c, struct loop *from, struct slice dbname)
     (void)from;
     if (!c->configured)
         return;
-    struct control_ask *ask = new_ask(c, NULL, ASK_NOTIFY, dbname, NULL, NULL);
+    struct control_ask *ask = control_ask_new(c, NULL, ASK_NOTIFY, dbname, NULL, NULL);
     if (ask != NULL)
         post_ask(ask);
-}
-
-static bool copy_query(struct control_ask *ask, const char *sql, const char *const *params,
-                       uint16_t nparams)
-{
-    ask->sql = arena_copy_cstr(&ask->arena, sql);
-    ask->params = arena_alloc_array(&ask->arena, nparams + (size_t)1, sizeof *ask->params);
-    ask->nparams = nparams;
-    if (ask->sql == NULL || ask->params == NULL)
-        return false;
-    for (uint16_t i = 0; i < nparams; i++) {
-        ask->params[i] = params[i] == NULL ? NULL : arena_copy_cstr(&ask->arena, params[i]);
-        if (params[i] != NULL && ask->params[i] == NULL)
-            return false;
-    }
-    return true;
 }
 
 struct control_ask *control_query(struct control *c, struct loop *from, struct slice dbname,
                                   const char *sql, const char *const *params, uint16_t nparams,
                                   control_done_fn *done, void *arg)
 {
-    struct control_ask *ask = new_ask(c, from, ASK_QUERY, dbname, done, arg);
+    struct control_ask *ask = control_ask_new(c, from, ASK_QUERY, dbname, done, arg);
     if (ask == NULL)
         return NULL;
-    if (!copy_query(ask, sql, params, nparams)) {
-        free_ask(ask);
+    if (!control_ask_copy_query(ask, sql, params, nparams)) {
+        control_ask_free(ask);
         return NULL;
     }
     if (ask->arena.used_bytes > MAX_SQL_BYTES)
@@ -502,31 +379,7 @@ struct control_ask *control_query(struct control *c, struct loop *from, struct s
     return ask;
 }
 
-void control_forget(struct control_ask *ask)
-{
-    ask->done = NULL;
-}
-
 /* ---- life --------------------------------------------------------------- */
-
-static bool read_passfile(const char *path, struct buf *out, struct err *err)
-{
-    char chunk[4096];
-    struct stat st;
-    size_t n;
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return err_set_errno(err, errno, "cannot open the passfile \"%s\"", path);
-    if (fstat(fileno(f), &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        err_set(err, SQLSTATE_CONFIG_FILE_ERROR,
-                "the passfile \"%s\" can be read by others; its mode must be 0600", path);
-    while (!err_is_set(err) && (n = fread(chunk, 1, sizeof chunk, f)) > 0)
-        if (!buf_append(out, chunk, n))
-            err_set(err, SQLSTATE_CONFIG_FILE_ERROR, "the passfile \"%s\" is too long", path);
-    crypto_wipe(chunk, sizeof chunk);
-    fclose(f);
-    return !err_is_set(err);
-}
 
 static bool configure(struct control *c, const char *service, const struct migration_list *lists,
                       size_t list_count, struct err *err)
@@ -535,7 +388,7 @@ static bool configure(struct control *c, const char *service, const struct migra
         return true;
     if (!conninfo_read(service, &c->info, err))
         return false;
-    if (c->info.passfile[0] != '\0' && !read_passfile(c->info.passfile, &c->passfile, err))
+    if (c->info.passfile[0] != '\0' && !conninfo_read_passfile(c->info.passfile, &c->passfile, err))
         return false;
     if (!conn_resolve(c->info.host, c->info.port, &c->target, err))
         return false;
@@ -556,7 +409,7 @@ bool control_new(struct loop *home, const char *service, const struct migration_
     c->ask_timeout_ms = 15000;
     c->idle_timeout_ms = 60000;
     list_init(&c->databases);
-    buf_init(&c->passfile, MAX_PASSFILE_BYTES);
+    buf_init(&c->passfile, CONNINFO_MAX_PASSFILE_BYTES);
     buf_init(&c->script, MAX_SCRIPT_BYTES);
     err_clear(err);
     if (!configure(c, service, lists, list_count, err)) {

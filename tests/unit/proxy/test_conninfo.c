@@ -4,7 +4,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -132,12 +135,37 @@ static void test_passfile(void **state)
     assert_string_equal(out, "sock");
 }
 
+static void test_passfiles_are_private(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/pgveneer-passfile-XXXXXX";
+    struct buf content;
+    struct err err;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "*:*:*:*:pw", 10), 10);
+    buf_init(&content, CONNINFO_MAX_PASSFILE_BYTES);
+    assert_true(conninfo_read_passfile(path, &content, &err));
+    assert_true(slice_equals_cstr(buf_slice(&content), "*:*:*:*:pw"));
+    assert_int_equal(fchmod(fd, 0640), 0);
+    assert_false(conninfo_read_passfile(path, &content, &err));
+    assert_string_equal(err.sqlstate, SQLSTATE_CONFIG_FILE_ERROR);
+    assert_int_equal(fchmod(fd, 0600), 0);
+    assert_int_equal(ftruncate(fd, CONNINFO_MAX_PASSFILE_BYTES + 1), 0);
+    assert_false(conninfo_read_passfile(path, &content, &err));
+    close(fd);
+    unlink(path);
+    assert_false(conninfo_read_passfile(path, &content, &err));
+    assert_string_equal(err.sqlstate, SQLSTATE_UNDEFINED_FILE);
+    buf_fini(&content);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pairs),    cmocka_unit_test(test_uris),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_long_values),
-        cmocka_unit_test(test_passfile),
+        cmocka_unit_test(test_passfile), cmocka_unit_test(test_passfiles_are_private),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
