@@ -10,7 +10,7 @@
  * table expression is taken back there too.
  *
  * Anything unreadable (a literal without end) means that the server will refuse the whole text: it
- * goes there as it is. */
+ * goes there as it is, unless it holds secrets. */
 #include "proxy/gate.h"
 
 #include <stdlib.h>
@@ -422,6 +422,19 @@ static void take_token(struct inspection *in, struct context *c, const struct to
         add_name(in, t, &spot);
 }
 
+/* The server would refuse the text, and its log would show it. If the statement is certainly ours, or an
+ * earlier one has secrets, the text is refused here. */
+static void end_broken(struct inspection *in, const struct token *t)
+{
+    note_lead(in, t);
+    end_statement(in);
+    if (in->refused || in->result->secrets == NULL)
+        return;
+    err_set(in->err, SQLSTATE_SYNTAX_ERROR, "unterminated string, quoted identifier or comment");
+    in->err->position = (uint32_t)t->start + 1;
+    refuse(in);
+}
+
 /* Reads the whole text. False: a token is broken. Four tokens are kept: the one at hand, the one behind
  * it, and the two before that the context looks back to. */
 static bool read_text(struct inspection *in)
@@ -436,8 +449,10 @@ static bool read_text(struct inspection *in)
     while (more && in->memory && !in->refused) {
         const struct token *t = &ring[current];
         struct token *next = &ring[(current + 1) % ARRAY_LEN(ring)];
-        if (t->kind == TOKEN_BAD)
+        if (t->kind == TOKEN_BAD) {
+            end_broken(in, t);
             return false;
+        }
         more = lexer_next(&x, next);
         take_token(in, &c, t, more ? next : NULL);
         current = (current + 1) % ARRAY_LEN(ring);
@@ -506,7 +521,7 @@ bool gate_inspect(const struct gate *g, const struct gate_session *s, struct sli
         write_result(&in);
     if (s->answers != NULL)
         out->ask_count = 0;
-    if (!in.memory || !readable)
+    if (!in.memory || (!readable && !in.refused))
         *out = (struct gate_result){.verdict = GATE_PASS};
     if (in.memory && in.refused)
         *out = (struct gate_result){.verdict = GATE_REFUSE};

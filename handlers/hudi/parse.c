@@ -132,6 +132,8 @@ bool parse_mistake(struct parse *p)
         return false;
     if (t == NULL) {
         err_set(p->err, SQLSTATE_SYNTAX_ERROR, "syntax error at end of input");
+    } else if (t->kind == TOKEN_BAD) {
+        err_set(p->err, SQLSTATE_SYNTAX_ERROR, "unterminated string, quoted identifier or comment");
     } else if (t->kind == TOKEN_STRING || t->kind == TOKEN_BITS) {
         err_set(p->err, SQLSTATE_SYNTAX_ERROR, "syntax error at or near a string literal");
     } else {

@@ -17,29 +17,30 @@ struct answer {
     const char *text;
     const char *call;
     const char *tag;
-    const char *ask;     /* without "SELECT (" and ")" */
+    const char *ask; /* without "SELECT (" and ")" */
     const char *secrets;
 };
 
 #define OPTIONS(pairs) "pg_catalog.jsonb_object(ARRAY[" pairs "]::pg_catalog.text[])"
-#define CHANGES(list)                                                                             \
-    "pg_catalog.jsonb_build_object('options', pg_catalog.jsonb_build_array(VARIADIC ARRAY[" list  \
+#define CHANGES(list)                                                                              \
+    "pg_catalog.jsonb_build_object('options', pg_catalog.jsonb_build_array(VARIADIC ARRAY[" list   \
     "]::pg_catalog.jsonb[])"
-#define CHANGE(action, name, value)                                                               \
+#define CHANGE(action, name, value)                                                                \
     "pg_catalog.jsonb_build_object('action', '" action "', 'name', '" name "', 'value', " value ")"
-#define COLUMN(name, type, collation, not_null)                                                   \
-    "pg_catalog.jsonb_build_object('name', '" name "', 'type', '" type "', 'collation', " collation \
-    ", 'not_null', " not_null ")"
+#define COLUMN(name, type, collation, not_null)                                                    \
+    "pg_catalog.jsonb_build_object('name', '" name "', 'type', '" type                             \
+    "', 'collation', " collation ", 'not_null', " not_null ")"
 #define COLUMNS(list) "pg_catalog.jsonb_build_array(VARIADIC ARRAY[" list "]::pg_catalog.jsonb[])"
 #define TEXTS(list) "ARRAY[" list "]::pg_catalog.text[]"
 
 static const struct answer answers[] = {
     /* servers */
-    {"CREATE SERVER obs_server FOREIGN DATA WRAPPER DFS_FDW OPTIONS (\n  address 'obs.example.com',\n"
+    {"CREATE SERVER obs_server FOREIGN DATA WRAPPER DFS_FDW OPTIONS (\n  address "
+     "'obs.example.com',\n"
      "  access_key 'AK', -- c\n  secret_access_key 'S''K\"\\', type 'obs')",
-     "CALL pgveneer.create_server('obs_server', 'dfs_fdw', "
-     OPTIONS("'address', 'obs.example.com', 'access_key', '********', "
-             "'secret_access_key', '********', 'type', 'obs'") ", false)",
+     "CALL pgveneer.create_server('obs_server', 'dfs_fdw', " OPTIONS(
+         "'address', 'obs.example.com', 'access_key', '********', "
+         "'secret_access_key', '********', 'type', 'obs'") ", false)",
      "CREATE SERVER", "pgveneer.is_hudi_wrapper('dfs_fdw')",
      "{\"access_key\":\"AK\",\"secret_access_key\":\"S'K\\\"\\\\\"}"},
     {"create server if not exists \"S 1\" type 'local' foreign data wrapper hdfs_fdw",
@@ -48,89 +49,127 @@ static const struct answer answers[] = {
     {"CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw",
      "CALL pgveneer.create_server('s', 'dfs_fdw', '{}'::pg_catalog.jsonb, false)", "CREATE SERVER",
      "pgveneer.is_hudi_wrapper('dfs_fdw')", NULL},
-    {"ALTER SERVER s OPTIONS (SET address E'x\\ty\\\\', \"Add\" 'y', drop type, drop 'z', set secret_access_key 'k')",
-     "CALL pgveneer.alter_server('s', "
-     CHANGES(CHANGE("set", "address", "E'x\ty\\\\'") ", " CHANGE("add", "Add", "'y'") ", "
-             CHANGE("drop", "type", "NULL") ", "
-             CHANGE("add", "drop", "'z'") ", " CHANGE("set", "secret_access_key", "NULL"))
-     ", 'rename_to', NULL, 'owner_to', NULL))",
+    {"ALTER SERVER s OPTIONS (SET address E'x\\ty\\\\', \"Add\" 'y', drop type, drop 'z', set "
+     "secret_access_key 'k')",
+     "CALL pgveneer.alter_server('s', " CHANGES(
+         CHANGE("set", "address", "E'x\ty\\\\'") ", " CHANGE("add", "Add", "'y'") ", " CHANGE(
+             "drop", "type", "NULL") ", " CHANGE("add", "drop",
+                                                 "'z'") ", " CHANGE("set", "secret_access_key",
+                                                                    "NULL")) ", 'rename_to', NULL, "
+                                                                             "'owner_to', NULL))",
      "ALTER SERVER", "pgveneer.is_hudi_server('s')", "{\"secret_access_key\":\"k\"}"},
     {"ALTER SERVER s RENAME TO t",
      "CALL pgveneer.alter_server('s', " CHANGES("") ", 'rename_to', 't', 'owner_to', NULL))",
      "ALTER SERVER", "pgveneer.is_hudi_server('s')", NULL},
     {"ALTER SERVER s OWNER TO current_user",
-     "CALL pgveneer.alter_server('s', " CHANGES("") ", 'rename_to', NULL, 'owner_to', 'CURRENT_USER'))",
+     "CALL pgveneer.alter_server('s', " CHANGES(
+         "") ", 'rename_to', NULL, 'owner_to', 'CURRENT_USER'))",
      "ALTER SERVER", "pgveneer.is_hudi_server('s')", NULL},
     {"DROP SERVER IF EXISTS a, \"B\" CASCADE",
      "CALL pgveneer.drop_server(" TEXTS("'a', 'B'") ", true, true)", "DROP SERVER",
      "pgveneer.is_hudi_server('a') AND pgveneer.is_hudi_server('B')", NULL},
     /* rights */
     {"GRANT USAGE ON FOREIGN SERVER obs_server TO app, GROUP b, public WITH GRANT OPTION",
-     "CALL pgveneer.grant_server_usage(" TEXTS("'obs_server'") ", " TEXTS("'app', 'b', 'PUBLIC'") ", true)",
+     "CALL pgveneer.grant_server_usage(" TEXTS("'obs_server'") ", " TEXTS(
+         "'app', 'b', 'PUBLIC'") ", true)",
      "GRANT", "pgveneer.is_hudi_server('obs_server')", NULL},
     {"REVOKE ALL PRIVILEGES ON FOREIGN SERVER a, b FROM \"public\" CASCADE",
-     "CALL pgveneer.revoke_server_usage(" TEXTS("'a', 'b'") ", " TEXTS("'public'") ", true)", "REVOKE",
-     "pgveneer.is_hudi_server('a') AND pgveneer.is_hudi_server('b')", NULL},
-    {"CREATE USER MAPPING IF NOT EXISTS FOR USER SERVER s OPTIONS (\"user\" 'u', password E'\\u00e4\\n')",
-     "CALL pgveneer.create_user_mapping('CURRENT_USER', 's', " OPTIONS("'user', 'u', 'password', '********'") ", true)",
+     "CALL pgveneer.revoke_server_usage(" TEXTS("'a', 'b'") ", " TEXTS("'public'") ", true)",
+     "REVOKE", "pgveneer.is_hudi_server('a') AND pgveneer.is_hudi_server('b')", NULL},
+    {"CREATE USER MAPPING IF NOT EXISTS FOR USER SERVER s OPTIONS (\"user\" 'u', password "
+     "E'\\u00e4\\n')",
+     "CALL pgveneer.create_user_mapping('CURRENT_USER', 's', " OPTIONS(
+         "'user', 'u', 'password', '********'") ", true)",
      "CREATE USER MAPPING", "pgveneer.is_hudi_server('s')", "{\"password\":\"ä\\u000a\"}"},
     {"ALTER USER MAPPING FOR app SERVER s OPTIONS (SET security_token 't')",
-     "CALL pgveneer.alter_user_mapping('app', 's', " CHANGES(CHANGE("set", "security_token", "NULL")) "))",
+     "CALL pgveneer.alter_user_mapping('app', 's', " CHANGES(
+         CHANGE("set", "security_token", "NULL")) "))",
      "ALTER USER MAPPING", "pgveneer.is_hudi_server('s')", "{\"security_token\":\"t\"}"},
     {"DROP USER MAPPING IF EXISTS FOR public SERVER s",
      "CALL pgveneer.drop_user_mapping('PUBLIC', 's', true)", "DROP USER MAPPING",
      "pgveneer.is_hudi_server('s')", NULL},
-    {"ALTER USER app USEFT", "CALL pgveneer.alter_user_useft('app', true)", "ALTER ROLE", NULL, NULL},
-    {"alter role \"App\" with nouseft", "CALL pgveneer.alter_user_useft('App', false)", "ALTER ROLE",
-     NULL, NULL},
+    {"ALTER USER app USEFT", "CALL pgveneer.alter_user_useft('app', true)", "ALTER ROLE", NULL,
+     NULL},
+    {"alter role \"App\" with nouseft", "CALL pgveneer.alter_user_useft('App', false)",
+     "ALTER ROLE", NULL, NULL},
     /* foreign tables */
-    {"CREATE FOREIGN TABLE hudi_read1 (\n  _hoodie_commit_time text,\n  id int NOT NULL, v numeric ( 10 , 2 )\n)"
-     " SERVER obs_server OPTIONS (foldername '/bucket/path/', format 'hudi', encoding 'utf-8')"
-     " DISTRIBUTE BY ROUNDROBIN",
-     "CALL pgveneer.create_foreign_table(" TEXTS("'hudi_read1'") ", "
-     COLUMNS(COLUMN("_hoodie_commit_time", "text", "NULL", "false") ", "
-             COLUMN("id", "int", "NULL", "true") ", " COLUMN("v", "numeric(10,2)", "NULL", "false"))
-     ", 'obs_server', "
-     OPTIONS("'foldername', '/bucket/path/', 'format', 'hudi', 'encoding', 'utf-8'")
-     ", false, 'DISTRIBUTE BY ROUNDROBIN')",
-     "CREATE FOREIGN TABLE", NULL, NULL},
-    {"create foreign table if not exists s.\"T\" (a timestamp(3) /* c */ with time zone collate pg_catalog.\"C\""
-     " constraint n null unique not enforced disable query optimization, b \"My\".\"t'\"[3][] primary key,"
+    {
+        "CREATE FOREIGN TABLE hudi_read1 (\n  _hoodie_commit_time text,\n  id int NOT NULL, v "
+        "numeric ( 10 , 2 )\n)"
+        " SERVER obs_server OPTIONS (foldername '/bucket/path/', format 'hudi', encoding 'utf-8')"
+        " DISTRIBUTE BY ROUNDROBIN",
+        "CALL pgveneer.create_foreign_table(" TEXTS("'hudi_read1'") ", " COLUMNS(
+            COLUMN("_hoodie_commit_time", "text", "NULL", "false") ", " COLUMN(
+                "id", "int",
+                "NULL", "true") ", " COLUMN("v", "numeric(10,2)", "NULL",
+                                            "false")) ", 'obs_server', " OPTIONS("'foldername', "
+                                                                                 "'/bucket/path/', "
+                                                                                 "'format', "
+                                                                                 "'hudi', "
+                                                                                 "'encoding', "
+                                                                                 "'utf-8'") ", "
+                                                                                            "false,"
+                                                                                            " '"
+                                                                                            "DISTRI"
+                                                                                            "BUTE "
+                                                                                            "BY "
+                                                                                            "ROUNDR"
+                                                                                            "OBIN'"
+                                                                                            ")",
+        "CREATE FOREIGN TABLE", NULL, NULL},
+    {"create foreign table if not exists s.\"T\" (a timestamp(3) /* c */ with time zone collate "
+     "pg_catalog.\"C\""
+     " constraint n null unique not enforced disable query optimization, b \"My\".\"t'\"[3][] "
+     "primary key,"
      " c double precision options (x 'y') not null,"
-     " constraint pk primary key (a, c) not enforced enable query optimization, unique (c) enforced)"
+     " constraint pk primary key (a, c) not enforced enable query optimization, unique (c) "
+     "enforced)"
      " server x options (format 'hudi') read only distribute by hash(a, c) to group g"
      " partition by (a) automapped",
-     "CALL pgveneer.create_foreign_table(" TEXTS("'s', 'T'") ", "
-     COLUMNS(COLUMN("a", "timestamp(3) with time zone", "'\"pg_catalog\".\"C\"'", "false") ", "
-             COLUMN("b", "\"My\".\"t''\"[3][]", "NULL", "false") ", "
-             COLUMN("c", "double precision", "NULL", "true"))
-     ", 'x', " OPTIONS("'format', 'hudi'")
-     ", true, 'read only distribute by hash(a, c) to group g partition by (a) automapped')",
+     "CALL pgveneer.create_foreign_table(" TEXTS("'s', 'T'") ", " COLUMNS(
+         COLUMN("a", "timestamp(3) with time zone", "'\"pg_catalog\".\"C\"'", "false") ", " COLUMN(
+             "b", "\"My\".\"t''\"[3][]", "NULL",
+             "false") ", " COLUMN("c", "double precision", "NULL",
+                                  "true")) ", 'x', " OPTIONS("'format', 'hudi'") ", true, 'read "
+                                                                                 "only distribute "
+                                                                                 "by hash(a, c) to "
+                                                                                 "group g "
+                                                                                 "partition by (a) "
+                                                                                 "automapped')",
      "CREATE FOREIGN TABLE", NULL, NULL},
     {"CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (foldername '/x') READ ONLY",
-     "CALL pgveneer.create_foreign_table(" TEXTS("'t'") ", " COLUMNS(COLUMN("a", "int", "NULL", "false"))
-     ", 's', " OPTIONS("'foldername', '/x'") ", false, 'READ ONLY')",
+     "CALL pgveneer.create_foreign_table(" TEXTS("'t'") ", " COLUMNS(
+         COLUMN("a", "int", "NULL",
+                "false")) ", 's', " OPTIONS("'foldername', '/x'") ", false, 'READ ONLY')",
      "CREATE FOREIGN TABLE", "pgveneer.is_hudi_server('s')", NULL},
     {"CREATE FOREIGN TABLE t (a int) SERVER s OPTIONS (secret_access_key 'k')"
-     " WITH err LOG INTO e REMOTE LOG 'x' PER NODE REJECT LIMIT '3' DISTRIBUTE BY REPLICATION TO NODE (a, b)",
-     "CALL pgveneer.create_foreign_table(" TEXTS("'t'") ", " COLUMNS(COLUMN("a", "int", "NULL", "false"))
-     ", 's', " OPTIONS("'secret_access_key', '********'") ", false, "
-     "'WITH err LOG INTO e REMOTE LOG ''x'' PER NODE REJECT LIMIT ''3'' DISTRIBUTE BY REPLICATION TO NODE (a, b)')",
+     " WITH err LOG INTO e REMOTE LOG 'x' PER NODE REJECT LIMIT '3' DISTRIBUTE BY REPLICATION TO "
+     "NODE (a, b)",
+     "CALL pgveneer.create_foreign_table(" TEXTS("'t'") ", " COLUMNS(COLUMN(
+         "a", "int", "NULL",
+         "false")) ", 's', " OPTIONS("'secret_access_key', '********'") ", false, "
+                                                                        "'WITH err LOG INTO e "
+                                                                        "REMOTE LOG ''x'' PER NODE "
+                                                                        "REJECT LIMIT ''3'' "
+                                                                        "DISTRIBUTE BY REPLICATION "
+                                                                        "TO NODE (a, b)')",
      "CREATE FOREIGN TABLE", NULL, NULL},
     {"ALTER FOREIGN TABLE IF EXISTS s.t OPTIONS (ADD a 'b')",
-     "CALL pgveneer.alter_foreign_table(" TEXTS("'s', 't'") ", true, " CHANGES(CHANGE("add", "a", "'b'"))
-     ", 'rename_to', NULL, 'owner_to', NULL, 'set_schema', NULL))",
+     "CALL pgveneer.alter_foreign_table(" TEXTS("'s', 't'") ", true, " CHANGES(
+         CHANGE("add", "a", "'b'")) ", 'rename_to', NULL, 'owner_to', NULL, 'set_schema', NULL))",
      "ALTER FOREIGN TABLE", "pgveneer.is_hudi_foreign_table(" TEXTS("'s', 't'") ")", NULL},
     {"ALTER FOREIGN TABLE t SET SCHEMA \"X\"",
-     "CALL pgveneer.alter_foreign_table(" TEXTS("'t'") ", false, " CHANGES("")
-     ", 'rename_to', NULL, 'owner_to', NULL, 'set_schema', 'X'))",
+     "CALL pgveneer.alter_foreign_table(" TEXTS("'t'") ", false, " CHANGES(
+         "") ", 'rename_to', NULL, 'owner_to', NULL, 'set_schema', 'X'))",
      "ALTER FOREIGN TABLE", "pgveneer.is_hudi_foreign_table(" TEXTS("'t'") ")", NULL},
     {"DROP FOREIGN TABLE IF EXISTS a.b, c RESTRICT",
-     "CALL pgveneer.drop_foreign_table(" COLUMNS("pg_catalog.to_jsonb(" TEXTS("'a', 'b'") "), "
-     "pg_catalog.to_jsonb(" TEXTS("'c'") ")") ", true, false)",
+     "CALL pgveneer.drop_foreign_table(" COLUMNS("pg_catalog.to_jsonb(" TEXTS(
+         "'a', 'b'") "), "
+                     "pg_catalog.to_jsonb(" TEXTS("'c'") ")") ", true, false)",
      "DROP FOREIGN TABLE",
-     "pgveneer.is_hudi_foreign_table(" TEXTS("'a', 'b'") ") AND pgveneer.is_hudi_foreign_table("
-     TEXTS("'c'") ")", NULL},
+     "pgveneer.is_hudi_foreign_table(" TEXTS(
+         "'a', 'b'") ") AND pgveneer.is_hudi_foreign_table(" TEXTS("'c'") ")",
+     NULL},
 };
 
 /* The server judges these. */
@@ -171,6 +210,9 @@ static const char *const passed[] = {
     "DROP FOREIGN TABLE t, ",
     "DROP FOREIGN TABLE",
     "DROP TABLE hudi",
+    "CREATE SERVER s FOREIGN DATA WRAPPER file_fdw OPTIONS (a 'b",
+    "CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw; SELECT 'a",
+    "ALTER SERVER s OPTIONS (SET password 'b",
     "SELECT 'CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw'",
     "EXPLAIN CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw",
 };
@@ -189,6 +231,11 @@ static const struct refusal refused[] = {
      "syntax error at or near a string literal", 66},
     {"CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw OPTIONS (type 'obs'", "42601",
      "syntax error at end of input", 65},
+    {"CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw OPTIONS (secret_access_key 'geheim)", "42601",
+     "unterminated string, quoted identifier or comment", 73},
+    {"CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw OPTIONS (secret_access_key 'geheim'); SELECT /* "
+     "c",
+     "42601", "unterminated string, quoted identifier or comment", 91},
     {"CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw OPTIONS ()", "42601",
      "syntax error at or near \")\"", 55},
     {"CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw OPTIONS (a 'x', a 'y')", "42710",
@@ -300,12 +347,13 @@ static void quotes_for_both_dialects(void **state)
     struct err err;
     arena_init(&a, 0);
     struct gate_session s = {.standard_conforming_strings = false, .client_encoding = "SJIS"};
-    const char *text = "CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw OPTIONS (a 'x\\\\\\'\x83\x5c', "
-                       "password '\x83\x5c\\\\')";
+    const char *text =
+        "CREATE SERVER s FOREIGN DATA WRAPPER dfs_fdw OPTIONS (a 'x\\\\\\'\x83\x5c', "
+        "password '\x83\x5c\\\\')";
     assert_true(gate_inspect(gate, &s, slice_cstr(text), &a, &r, &err));
     same(text, arena_copy(&a, r.text),
-         "CALL pgveneer.create_server('s', 'dfs_fdw', "
-         OPTIONS("'a', E'x\\\\''\x83\x5c', 'password', '********'") ", false)");
+         "CALL pgveneer.create_server('s', 'dfs_fdw', " OPTIONS(
+             "'a', E'x\\\\''\x83\x5c', 'password', '********'") ", false)");
     same(text, r.secrets, "{\"password\":\"\x83\x5c\\\\\"}");
     arena_fini(&a);
 }
