@@ -9,7 +9,7 @@
 
 struct auth {
     bool allow_trust; /* setting allow_trust_backend */
-    bool is_open;     /* the server asked for a proof of identity, or may trust: messages may pass */
+    bool is_open; /* the server asked for a proof of identity, or may trust: messages may pass */
 };
 
 /* Reads an Authentication message ('R', its body). False: the login is refused, *err says why

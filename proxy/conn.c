@@ -42,7 +42,7 @@ struct attempt {
     size_t next;         /* address to try */
     struct timer *retry; /* the queue of a unix socket was full */
     int retries;
-    int errnum;          /* why the last address failed */
+    int errnum; /* why the last address failed */
 };
 
 struct conn {
@@ -58,8 +58,8 @@ struct conn {
     struct loop_task task; /* connect outcome; then the loop's end; then release of the memory */
     int fd;
     bool wants_read;
-    bool ended;      /* on_end was called */
-    bool broken;     /* the peer takes no more bytes */
+    bool ended;  /* on_end was called */
+    bool broken; /* the peer takes no more bytes */
     bool end_writing;
     bool dead;
 };

@@ -139,8 +139,8 @@ static void send_spliced(struct session *s)
         refuse(s, &err);
     } else {
         remember(s, st);
-        session_request(s, buf_data(&out), buf_length(&out),
-                        d->type == 'Q' ? RQ_QUERY : RQ_PARSE, RQ_FORWARD, note);
+        session_request(s, buf_data(&out), buf_length(&out), d->type == 'Q' ? RQ_QUERY : RQ_PARSE,
+                        RQ_FORWARD, note);
         decide(s, RELAY_DROP);
     }
     statement_unref(st);
@@ -218,8 +218,7 @@ static void step_probe(struct session *s)
         step_install(s);
         return;
     }
-    inject(s, DISPATCH_PROBE,
-           "SELECT pg_catalog.to_regnamespace('pgveneer') IS NOT NULL");
+    inject(s, DISPATCH_PROBE, "SELECT pg_catalog.to_regnamespace('pgveneer') IS NOT NULL");
 }
 
 /* The names of our objects of one kind that resolve, by the search_path, to something else. */
@@ -227,8 +226,9 @@ static void put_lookup(struct buf *sql, const struct gate *g, enum handler_objec
 {
     bool is_function = kind == HANDLER_FUNCTION;
     const char *separator = "";
-    buf_printf(sql, "(SELECT pg_catalog.string_agg(o.%s::pg_catalog.text, ',') FROM pg_catalog.%s o "
-                    "WHERE o.%s OPERATOR(pg_catalog.=) ANY ('{",
+    buf_printf(sql,
+               "(SELECT pg_catalog.string_agg(o.%s::pg_catalog.text, ',') FROM pg_catalog.%s o "
+               "WHERE o.%s OPERATOR(pg_catalog.=) ANY ('{",
                is_function ? "proname" : "relname", is_function ? "pg_proc" : "pg_class",
                is_function ? "proname" : "relname");
     for (size_t i = 0; i < gate_object_count(g); i++) {
@@ -237,10 +237,11 @@ static void put_lookup(struct buf *sql, const struct gate *g, enum handler_objec
         buf_printf(sql, "%s%s", separator, gate_object(g, i)->name);
         separator = ",";
     }
-    buf_printf(sql, "}'::pg_catalog.name[]) AND pg_catalog.%s(o.oid) "
-                    "AND o.%s OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT n.oid FROM "
-                    "pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) ANY "
-                    "('{pg_catalog,pgveneer",
+    buf_printf(sql,
+               "}'::pg_catalog.name[]) AND pg_catalog.%s(o.oid) "
+               "AND o.%s OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT n.oid FROM "
+               "pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) ANY "
+               "('{pg_catalog,pgveneer",
                is_function ? "pg_function_is_visible" : "pg_table_is_visible",
                is_function ? "pronamespace" : "relnamespace");
     for (size_t i = 0; i < gate_object_count(g); i++)
@@ -294,7 +295,8 @@ static void inspect(struct session *s)
 static void step_drain(struct session *s)
 {
     if (s->owed.copying_in) {
-        decide(s, RELAY_PASS); /* no statement may come now: the server ends the connection for it */
+        decide(s,
+               RELAY_PASS); /* no statement may come now: the server ends the connection for it */
     } else if (response_queue_is_empty(&s->owed)) {
         s->vendor->dispatch.in_cycle = s->owed.in_cycle;
         inspect(s);
@@ -336,7 +338,8 @@ static void on_lookup_done(struct session *s)
 static void on_probe_done(struct session *s)
 {
     struct slice value;
-    bool is_there = inject_find_value(&s->vendor->inject, 0, &value) && slice_equals_cstr(value, "t");
+    bool is_there =
+        inject_find_value(&s->vendor->inject, 0, &value) && slice_equals_cstr(value, "t");
     if (is_there)
         step_ask(s);
     else

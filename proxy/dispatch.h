@@ -17,15 +17,15 @@
 struct control_ask;
 struct session;
 
-#define DISPATCH_STEPS(X)                                                                    \
-    X(NONE, "no vendor statement under way")                                                 \
-    X(DRAIN, "waits until the server has answered all before it")                            \
-    X(LOOKUP, "asks which vendor names the user's own objects shadow")                       \
-    X(PROBE, "asks whether the support schema is there at all")                              \
-    X(INSTALL, "waits for the support schema")                                               \
-    X(ASK, "asks whether the objects named are ours")                                        \
-    X(SECRETS, "hands over the secrets")                                                     \
-    X(REFUSE, "waits for our error to come back from the server")                            \
+#define DISPATCH_STEPS(X)                                                                          \
+    X(NONE, "no vendor statement under way")                                                       \
+    X(DRAIN, "waits until the server has answered all before it")                                  \
+    X(LOOKUP, "asks which vendor names the user's own objects shadow")                             \
+    X(PROBE, "asks whether the support schema is there at all")                                    \
+    X(INSTALL, "waits for the support schema")                                                     \
+    X(ASK, "asks whether the objects named are ours")                                              \
+    X(SECRETS, "hands over the secrets")                                                           \
+    X(REFUSE, "waits for our error to come back from the server")                                  \
     X(DONE, "decided: see `verdict`")
 
 enum dispatch_step {
@@ -44,8 +44,8 @@ struct dispatch {
     struct slice body;          /* of the client's message */
     struct slice text;          /* in it */
     struct gate_result result;
-    struct err err;             /* of a refusal */
-    const bool *answers;        /* to the gate's questions; NULL: not asked yet */
+    struct err err;      /* of a refusal */
+    const bool *answers; /* to the gate's questions; NULL: not asked yet */
 };
 
 struct vendor {
@@ -55,8 +55,8 @@ struct vendor {
     struct control_ask *control_ask; /* under way; NULL: none */
     uint64_t shadowed;               /* objects that the user's own win over */
     bool shadows_known;
-    bool is_installed;               /* the support schema is in this database */
-    bool wakes_workers;              /* work was made; tell them when the transaction commits */
+    bool is_installed;  /* the support schema is in this database */
+    bool wakes_workers; /* work was made; tell them when the transaction commits */
 };
 
 /* A Query or Parse that the prefilter did not clear. body: borrows. */

@@ -140,8 +140,7 @@ static void put_option(struct buf *out, const char *option, const char *text, bo
     put_literal(out, text, is_utf8);
 }
 
-void inject_error(struct session *s, struct inject *i, const struct err *err,
-                  enum inject_form form)
+void inject_error(struct session *s, struct inject *i, const struct err *err, enum inject_form form)
 {
     struct buf sql;
     bool is_utf8 = strcmp(s->client_encoding, "UTF8") == 0;

@@ -25,8 +25,8 @@ struct inject {
     bool is_active;
     bool has_failed;
     enum inject_form form;
-    struct buf row;       /* body of the first DataRow */
-    struct buf error;     /* body of the ErrorResponse */
+    struct buf row;   /* body of the first DataRow */
+    struct buf error; /* body of the ErrorResponse */
 };
 
 void inject_init(struct inject *i);

@@ -26,8 +26,8 @@
 #include "base/err.h"
 
 struct mail {
-    struct mail *next;                    /* of the mailbox while under way */
-    void (*on_receive)(struct mail *m);   /* on the receiver's thread; takes m */
+    struct mail *next;                  /* of the mailbox while under way */
+    void (*on_receive)(struct mail *m); /* on the receiver's thread; takes m */
 };
 
 /* The struct of type `type` whose member `member` is the mail `m`. */
@@ -37,7 +37,7 @@ struct mailbox {
     pthread_mutex_t lock;
     struct mail *first; /* oldest */
     struct mail *last;
-    int wake_fd;        /* eventfd: readable when there may be mail */
+    int wake_fd; /* eventfd: readable when there may be mail */
 };
 
 MUST_USE bool mailbox_init(struct mailbox *mb, struct err *err);

@@ -43,7 +43,7 @@ struct relay {
     const uint8_t *plain; /* [256], by type: pass without asking; NULL: always ask */
     bool attentive;       /* ask for every message, `plain` or not */
     bool waiting;
-    bool raw;             /* unframed */
+    bool raw; /* unframed */
     bool stopped;
     bool dropping;        /* the body that is under way is dropped */
     uint8_t header_bytes; /* of a header that is not complete */
@@ -52,8 +52,8 @@ struct relay {
     uint32_t whole_bytes; /* size of the message that `whole` collects; 0: none */
     const char *run;      /* of what may go on in one piece: [run, run_end) */
     const char *run_end;
-    struct buf whole;     /* the beginning of a message that is wanted whole */
-    struct buf held;      /* while waiting: what has not been looked at */
+    struct buf whole; /* the beginning of a message that is wanted whole */
+    struct buf held;  /* while waiting: what has not been looked at */
 };
 
 void relay_init(struct relay *r, const struct relay_events *events, void *owner,

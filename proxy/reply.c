@@ -101,8 +101,8 @@ static enum relay_verdict edit_error(struct session *s, char type, struct slice 
     struct slice context;
     struct buf out;
     if (find_position(body, &position)) {
-        position = gate_map_position(st->text, st->edits, st->edit_count, s->client_encoding,
-                                     position);
+        position =
+            gate_map_position(st->text, st->edits, st->edit_count, s->client_encoding, position);
         snprintf(position_text, sizeof position_text, "%u", position);
         edits[count++] = (struct wire_field_edit){'P', position_text};
     }
@@ -135,7 +135,8 @@ void reply_injected_error(struct session *s, struct slice body, const struct err
 {
     struct wire_field_edit edits[] = {{'W', NULL}, {'p', NULL}, {'q', NULL}, {'P', NULL},
                                       {'F', NULL}, {'L', NULL}, {'R', NULL}};
-    size_t count = ours == NULL ? 4 : ARRAY_LEN(edits); /* the server's own keep where they came from */
+    size_t count =
+        ours == NULL ? 4 : ARRAY_LEN(edits); /* the server's own keep where they came from */
     char position_text[16];
     struct buf out;
     if (ours != NULL && ours->position > 0) {

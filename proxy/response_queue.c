@@ -177,10 +177,9 @@ struct rq_entry *response_queue_head(const struct response_queue *q)
 static bool can_cause(enum rq_kind kind, char type)
 {
     static const char *const types[] = {
-        [RQ_LOGIN] = "REZvK",       [RQ_QUERY] = "TDCIEZGHWdcs", [RQ_PARSE] = "1E",
-        [RQ_BIND] = "2E",           [RQ_DESCRIBE] = "tTnE",      [RQ_EXECUTE] = "DCsIEGHWdcT",
-        [RQ_CLOSE] = "3E",          [RQ_SYNC] = "ZE",            [RQ_FUNCTION] = "VEZ",
-        [RQ_COPY_END] = "",
+        [RQ_LOGIN] = "REZvK",   [RQ_QUERY] = "TDCIEZGHWdcs",  [RQ_PARSE] = "1E", [RQ_BIND] = "2E",
+        [RQ_DESCRIBE] = "tTnE", [RQ_EXECUTE] = "DCsIEGHWdcT", [RQ_CLOSE] = "3E", [RQ_SYNC] = "ZE",
+        [RQ_FUNCTION] = "VEZ",  [RQ_COPY_END] = "",
     };
     return type != '\0' && strchr(types[kind], type) != NULL;
 }

@@ -44,11 +44,11 @@ struct response_queue {
     uint32_t capacity;
     uint32_t head;
     uint32_t count;
-    uint32_t skip_count;  /* entries with RQ_SKIP */
-    char status;          /* of the last ReadyForQuery: I, T or E; 0 before the first */
-    bool skipping;        /* after an error in the extended protocol: until the next Sync */
-    bool copying_in;      /* the server takes CopyData now; no CopyDone or CopyFail is under way */
-    bool in_cycle;        /* extended messages were sent that no Sync has closed */
+    uint32_t skip_count; /* entries with RQ_SKIP */
+    char status;         /* of the last ReadyForQuery: I, T or E; 0 before the first */
+    bool skipping;       /* after an error in the extended protocol: until the next Sync */
+    bool copying_in;     /* the server takes CopyData now; no CopyDone or CopyFail is under way */
+    bool in_cycle;       /* extended messages were sent that no Sync has closed */
     void (*free_note)(struct rq_note *note);
 };
 

@@ -35,8 +35,6 @@
 #include "protocol/client_msg.h"
 #include "protocol/server_msg.h"
 
-#include "cancel.h"
-#include "startup.h"
 #include "vendor.h"
 
 /* A startup packet, and what one more read can bring behind it. */
@@ -52,10 +50,10 @@ static void on_server_end(void *owner, struct conn *c, const struct err *err);
 
 static const struct conn_events client_events = {
     .on_read = on_client_read, .on_drained = on_client_drained, .on_end = on_client_end};
-static const struct conn_events server_events = {.on_connected = on_server_connected,
-                                                 .on_read = on_server_read,
-                                                 .on_drained = on_server_drained,
-                                                 .on_end = on_server_end};
+const struct conn_events session_server_events = {.on_connected = on_server_connected,
+                                                  .on_read = on_server_read,
+                                                  .on_drained = on_server_drained,
+                                                  .on_end = on_server_end};
 
 /* ---- states ---- */
 
@@ -75,7 +73,7 @@ static const unsigned legal_moves[] = {
 };
 
 /* The only writer of s->state. */
-static void enter(struct session *s, enum session_state next)
+void session_enter(struct session *s, enum session_state next)
 {
     if ((legal_moves[s->state] & 1u << next) == 0) {
         log_error(s->who, "state %s cannot follow %s", state_names[next], state_names[s->state]);
@@ -116,11 +114,11 @@ static void on_release(struct loop_task *t)
 
 /* Ends the session; the memory goes when the present callback has returned. Connections that are
  * still ours are closed then. */
-static void close_session(struct session *s)
+void session_close(struct session *s)
 {
     if (s->state == SESSION_CLOSING)
         return;
-    enter(s, SESSION_CLOSING);
+    session_enter(s, SESSION_CLOSING);
     relay_stop(&s->up);
     relay_stop(&s->down);
     vendor_forget(s->vendor);
@@ -133,7 +131,7 @@ static void close_session(struct session *s)
 }
 
 /* The connection sends what it has, then closes, without us. */
-static void give_away(struct conn **c)
+void session_give_away(struct conn **c)
 {
     if (*c != NULL)
         conn_finish(*c);
@@ -156,17 +154,17 @@ void session_refuse(struct session *s, const struct err *err)
     log_err(LOG_LEVEL_DEBUG, s->who, "refused", err);
     if (relay_is_between(&s->down))
         send_error(s->client, "FATAL", err);
-    give_away(&s->client);
-    give_away(&s->server);
-    close_session(s);
+    session_give_away(&s->client);
+    session_give_away(&s->server);
+    session_close(s);
 }
 
 void session_client_gone(struct session *s)
 {
     if (s->state == SESSION_CLOSING)
         return;
-    give_away(&s->server);
-    close_session(s);
+    session_give_away(&s->server);
+    session_close(s);
 }
 
 static void on_login_timeout(void *arg)
@@ -174,7 +172,7 @@ static void on_login_timeout(void *arg)
     struct session *s = arg;
     struct err err;
     if (s->state == SESSION_STARTUP) {
-        close_session(s); /* without a word, as the server does */
+        session_close(s); /* without a word, as the server does */
         return;
     }
     err_set(&err, SQLSTATE_QUERY_CANCELED, "canceling authentication due to timeout");
@@ -219,152 +217,7 @@ void session_open(struct session_group *g, int fd)
     s->who = strdup(who);
     s->client = conn_accept(g->loop, fd, &client_events, s);
     if (s->who == NULL || s->client == NULL || !start_login(s) || g->draining)
-        close_session(s);
-}
-
-/* ---- STARTUP ---- */
-
-static void refuse_unencrypted(struct session *s, const char *request)
-{
-    struct err err;
-    err_set(&err, SQLSTATE_PROTOCOL_VIOLATION, "received unencrypted data after %s", request);
-    err_detail(&err, "This could be either a client-software bug or evidence of an attempted "
-                     "man-in-the-middle attack.");
-    session_refuse(s, &err);
-}
-
-/* No encryption in this release: the client goes on in the clear or gives up. */
-static void decline_encryption(struct session *s, bool *done, size_t packet_bytes,
-                               const char *request)
-{
-    *done = true;
-    conn_send(s->client, "N", 1);
-    buf_consume(&s->login->packet, packet_bytes);
-    if (buf_length(&s->login->packet) > 0)
-        refuse_unencrypted(s, request);
-}
-
-/* The error format that protocol 2 had: type, text, NUL. */
-static void refuse_old_protocol(struct session *s, uint32_t version)
-{
-    char text[128];
-    int n = snprintf(text, sizeof text,
-                     "EFATAL:  unsupported frontend protocol %u.%u: server supports 3.0 to 3.0\n",
-                     version >> 16, version & 0xffff);
-    conn_send(s->client, text, (size_t)n + 1);
-    give_away(&s->client);
-    close_session(s);
-}
-
-/* As the server would: the code of the request is read as a version. */
-static void refuse_repeated(struct session *s, uint32_t version)
-{
-    struct err err;
-    err_set(&err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-            "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0", version >> 16,
-            version & 0xffff);
-    session_refuse(s, &err);
-}
-
-static void on_cancel_done(void *arg)
-{
-    struct session_group *g = arg;
-    atomic_fetch_sub(&g->count, 1);
-}
-
-static void start_cancel(struct session *s, size_t bytes)
-{
-    struct conn *client = s->client;
-    s->client = NULL;
-    atomic_fetch_add(&s->group->count, 1);
-    cancel_open(client, &s->group->shared->backend, buf_data(&s->login->packet), bytes,
-                on_cancel_done, s->group);
-    close_session(s);
-}
-
-static bool take_place(struct session *s)
-{
-    struct session_shared *shared = s->group->shared;
-    unsigned limit = shared->config->max_client_conn;
-    unsigned before = atomic_fetch_add(&shared->client_count, 1);
-    s->counted = true;
-    if (limit == 0 || before < limit)
-        return true;
-    struct err err;
-    err_set(&err, SQLSTATE_TOO_MANY_CONNECTIONS, "sorry, too many clients already");
-    session_refuse(s, &err);
-    return false;
-}
-
-/* Names come from the client: what could confuse a reader of the log is replaced. */
-static void name_session(struct session *s, const struct startup_packet *p)
-{
-    char peer[96];
-    char *who;
-    conn_peer_name(s->client, peer, sizeof peer);
-    if (asprintf(&who, "%s %.*s@%.*s %s", s->who, (int)p->user.len, p->user.data,
-                 (int)p->dbname.len, p->dbname.data, peer) < 0)
-        return;
-    for (char *at = who; *at != '\0'; at++)
-        if ((unsigned char)*at < ' ')
-            *at = '?';
-    free(s->who);
-    s->who = who;
-}
-
-static void start_session(struct session *s, const struct startup_packet *p)
-{
-    struct login *login = s->login;
-    name_session(s, p);
-    if (!take_place(s))
-        return;
-    log_info(s->who, "connected");
-    s->gate_off = p->is_replication;
-    s->dbname = strndup(p->dbname.data == NULL ? "" : p->dbname.data, p->dbname.len);
-    s->server = conn_connect(s->group->loop, &s->group->shared->backend, &server_events, s);
-    enter(s, SESSION_LOGIN);
-    if (s->dbname == NULL || s->server == NULL ||
-        !response_queue_request(&s->owed, RQ_LOGIN, RQ_FORWARD, NULL)) {
-        close_session(s);
-        return;
-    }
-    conn_send(s->server, buf_data(&login->packet), p->bytes);
-    buf_consume(&login->packet, p->bytes);
-    if (buf_length(&login->packet) > 0) /* the consumed packet is the headroom */
-        relay_feed(&s->up, login->packet.data + login->packet.start, buf_length(&login->packet));
-    if (s->state != SESSION_CLOSING)
-        session_update_reading(s);
-}
-
-/* Takes one packet from the front; false: nothing more to be done now. */
-static bool step_startup(struct session *s)
-{
-    struct login *login = s->login;
-    struct startup_packet p =
-        startup_read(buf_slice(&login->packet), login->ssl_done, login->gss_done);
-    switch (p.kind) {
-    case STARTUP_INCOMPLETE: return false;
-    case STARTUP_NONSENSE: close_session(s); return false;
-    case STARTUP_OLD: refuse_old_protocol(s, p.version); return false;
-    case STARTUP_REPEATED: refuse_repeated(s, p.version); return false;
-    case STARTUP_CANCEL: start_cancel(s, p.bytes); return false;
-    case STARTUP_SESSION: start_session(s, &p); return false;
-    case STARTUP_SSL: decline_encryption(s, &login->ssl_done, p.bytes, "SSL request"); break;
-    case STARTUP_GSSENC:
-        decline_encryption(s, &login->gss_done, p.bytes, "GSSAPI encryption request");
-        break;
-    }
-    return s->state == SESSION_STARTUP && buf_length(&login->packet) > 0;
-}
-
-static void read_startup(struct session *s, const char *data, size_t bytes)
-{
-    if (!buf_append(&s->login->packet, data, bytes)) {
-        close_session(s);
-        return;
-    }
-    while (step_startup(s))
-        ;
+        session_close(s);
 }
 
 /* ---- LOGIN ---- */
@@ -376,24 +229,13 @@ static void on_server_connected(void *owner, struct conn *c)
     s->login->connected = true;
 }
 
-/* The server could not be reached, or closed without a word. */
-static void refuse_unreachable(struct session *s, const struct err *why)
-{
-    struct err err;
-    if (why != NULL)
-        log_err(LOG_LEVEL_WARNING, s->who, "backend", why);
-    err_set(&err, SQLSTATE_CANNOT_CONNECT_NOW, "the database system is not available");
-    err_detail(&err, "The proxy could not reach the backend.");
-    session_refuse(s, &err);
-}
-
 void session_login_done(struct session *s)
 {
-    enter(s, SESSION_READY);
+    session_enter(s, SESSION_READY);
     s->up.attentive = false;
     free_login(s);
     if (s->group->draining)
-        enter(s, SESSION_DRAINING);
+        session_enter(s, SESSION_DRAINING);
 }
 
 /* ---- DRAINING ---- */
@@ -407,8 +249,7 @@ static bool is_idle(const struct session *s)
 static void end_by_administrator(struct session *s)
 {
     struct err err;
-    err_set(&err, SQLSTATE_ADMIN_SHUTDOWN,
-            "terminating connection due to administrator command");
+    err_set(&err, SQLSTATE_ADMIN_SHUTDOWN, "terminating connection due to administrator command");
     if (s->server != NULL && is_idle(s))
         conn_send(s->server, "X\0\0\0\4", 5);
     session_refuse(s, &err);
@@ -442,7 +283,7 @@ static void on_client_read(void *owner, struct conn *c, char *data, size_t bytes
     (void)c;
     struct session *s = owner;
     if (s->state == SESSION_STARTUP) {
-        read_startup(s, data, bytes);
+        session_read_startup(s, data, bytes);
         return;
     }
     if (s->state == SESSION_CLOSING)
@@ -502,20 +343,20 @@ static void on_server_end(void *owner, struct conn *c, const struct err *err)
     if (s->state == SESSION_CLOSING)
         return;
     if (s->login != NULL && !s->login->heard) {
-        refuse_unreachable(s, err);
+        session_refuse_unreachable(s, err);
         return;
     }
     relay_end(&s->down);
-    give_away(&s->client);
-    close_session(s);
+    session_give_away(&s->client);
+    session_close(s);
 }
 
 /* ---- the proxy stops: all sessions of a loop ---- */
 
 /* end_by_administrator takes the session out of the list, so the walk notes the next one first. */
-#define EACH_SESSION(g, link, next)                                            \
-    struct list *link = (g)->sessions.next, *next = link->next;                \
-    link != &(g)->sessions;                                                    \
+#define EACH_SESSION(g, link, next)                                                                \
+    struct list *link = (g)->sessions.next, *next = link->next;                                    \
+    link != &(g)->sessions;                                                                        \
     link = next, next = link->next
 
 void session_drain_all(struct session_group *g)
@@ -524,10 +365,10 @@ void session_drain_all(struct session_group *g)
     for (EACH_SESSION(g, link, next)) {
         struct session *s = LIST_ENTRY(link, struct session, link);
         if (s->state == SESSION_STARTUP)
-            close_session(s);
+            session_close(s);
         if (s->state != SESSION_READY)
             continue;
-        enter(s, SESSION_DRAINING);
+        session_enter(s, SESSION_DRAINING);
         end_if_idle(s);
     }
 }
@@ -538,7 +379,7 @@ void session_end_all(struct session_group *g)
     for (EACH_SESSION(g, link, next)) {
         struct session *s = LIST_ENTRY(link, struct session, link);
         if (s->state == SESSION_STARTUP)
-            close_session(s);
+            session_close(s);
         else
             end_by_administrator(s);
     }

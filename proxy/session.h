@@ -1,6 +1,7 @@
 /* A client's life: its connection, the server connection that belongs to it, and what passes between
- * them. Private to proxy/: session.c (life), session_relay.c (messages), dispatch.c (vendor
- * statements) and inject.c (our own statements) share the struct. */
+ * them. Private to proxy/: session.c (life), session_login.c (its beginning), session_relay.c
+ * (messages), vendor.c, dispatch.c and reply.c (vendor statements) and inject.c (our own statements)
+ * share the struct. */
 #ifndef PROXY_SESSION_H
 #define PROXY_SESSION_H
 
@@ -28,7 +29,7 @@ struct vendor;
 struct session_shared {
     const struct proxy_config *config;
     struct conn_target backend;
-    const struct gate *gate;  /* NULL: nothing is ours */
+    const struct gate *gate; /* NULL: nothing is ours */
     struct control *control;
     atomic_uint client_count; /* behind their startup packet; limited by max_client_conn */
     atomic_ullong last_id;
@@ -40,14 +41,14 @@ struct session_group {
     struct loop *loop;
     struct list sessions; /* of struct session */
     bool draining;
-    atomic_uint count;    /* sessions and cancel requests that live here */
+    atomic_uint count; /* sessions and cancel requests that live here */
 };
 
-#define SESSION_STATES(X)                                                                     \
-    X(STARTUP, "waits for StartupMessage, SSLRequest or CancelRequest")                       \
-    X(LOGIN, "connects to the server and passes authentication messages")                     \
-    X(READY, "messages flow; who answers which stands in the response queue")                 \
-    X(DRAINING, "the proxy stops: ends with the client's transaction")                        \
+#define SESSION_STATES(X)                                                                          \
+    X(STARTUP, "waits for StartupMessage, SSLRequest or CancelRequest")                            \
+    X(LOGIN, "connects to the server and passes authentication messages")                          \
+    X(READY, "messages flow; who answers which stands in the response queue")                      \
+    X(DRAINING, "the proxy stops: ends with the client's transaction")                             \
     X(CLOSING, "connections are given away; waits to be freed")
 
 enum session_state {
@@ -63,8 +64,8 @@ struct login {
     struct auth auth;
     bool ssl_done;
     bool gss_done;
-    bool connected;    /* to the server */
-    bool heard;        /* something from the server */
+    bool connected; /* to the server */
+    bool heard;     /* something from the server */
 };
 
 struct session {
@@ -81,10 +82,10 @@ struct session {
     struct relay up;          /* client to server */
     struct relay down;        /* server to client */
     struct response_queue owed;
-    struct login *login;      /* owns; NULL from READY on */
-    struct vendor *vendor;    /* owns; NULL until the first vendor statement */
-    char *who;                /* owns; for the log: "s42 app@db 10.0.0.7:5123" */
-    char *dbname;             /* owns */
+    struct login *login;   /* owns; NULL from READY on */
+    struct vendor *vendor; /* owns; NULL until the first vendor statement */
+    char *who;             /* owns; for the log: "s42 app@db 10.0.0.7:5123" */
+    char *dbname;          /* owns */
     struct loop_task release;
 };
 
@@ -97,6 +98,13 @@ void session_drain_all(struct session_group *g);
 /* All end now. */
 void session_end_all(struct session_group *g);
 
+/* The only writer of s->state: checks the move and logs it at debug level. */
+void session_enter(struct session *s, enum session_state next);
+/* Ends the session; the memory goes when the present callback has returned. Connections that are
+ * still ours are closed then. */
+void session_close(struct session *s);
+/* The connection sends what it has, then closes, without us. */
+void session_give_away(struct conn **c);
 /* The client gets a FATAL error, then both connections are closed. */
 void session_refuse(struct session *s, const struct err *err);
 /* The client cannot be served any more (gone, or no memory): what it sent is still delivered. */
@@ -105,6 +113,16 @@ void session_client_gone(struct session *s);
 void session_login_done(struct session *s);
 /* Reads from both sides as far as back-pressure allows. Call after whatever sent or waited. */
 void session_update_reading(struct session *s);
+
+/* Of the server connection; for conn_connect. */
+extern const struct conn_events session_server_events;
+
+/* ---- session_login.c ---- */
+
+/* What the client sends in STARTUP. */
+void session_read_startup(struct session *s, const char *data, size_t bytes);
+/* FATAL 57P03. why: NULL if the server closed without a word. */
+void session_refuse_unreachable(struct session *s, const struct err *why);
 
 /* ---- session_relay.c ---- */
 

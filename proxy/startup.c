@@ -16,7 +16,8 @@ static uint32_t word_at(struct slice data, size_t at)
 /* The values that the server takes for "no" in the parameter replication. */
 static bool is_false(struct slice value)
 {
-    static const char *const words[] = {"0", "f", "fa", "fal", "fals", "false", "n", "no", "of", "off"};
+    static const char *const words[] = {"0",     "f", "fa", "fal", "fals",
+                                        "false", "n", "no", "of",  "off"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (slice_equals_nocase(value, words[i]))
             return true;

@@ -22,9 +22,9 @@ enum startup_kind {
 
 struct startup_packet {
     enum startup_kind kind;
-    size_t bytes;        /* of the packet, length word included */
-    uint32_t version;    /* the packet's first word */
-    struct slice user;   /* borrow from the packet; empty when absent or the layout is damaged (the */
+    size_t bytes;      /* of the packet, length word included */
+    uint32_t version;  /* the packet's first word */
+    struct slice user; /* borrow from the packet; empty when absent or the layout is damaged (the */
     struct slice dbname; /* server will say so). dbname is the user's name when it is not given */
     bool is_replication; /* speaks the grammar of a WAL sender */
 };

@@ -158,6 +158,6 @@ void statement_map_clear(struct statement_map *m, char kind)
     struct statement_name *n;
     struct statement_name *next;
     HASH_ITER(hh, m->names, n, next)
-        if (n->key[0] == kind)
-            remove_name(m, n);
+    if (n->key[0] == kind)
+        remove_name(m, n);
 }

@@ -16,8 +16,8 @@
 
 struct statement {
     unsigned refs;
-    struct arena arena;    /* owns what follows */
-    struct slice text;     /* as the client wrote it, or blanked if it holds secrets */
+    struct arena arena; /* owns what follows */
+    struct slice text;  /* as the client wrote it, or blanked if it holds secrets */
     struct gate_edit *edits;
     size_t edit_count;
     const char **call_tags;

@@ -177,8 +177,8 @@ bool vendor_wants_answer(const struct session *s, char type)
 /* After these an object may have come or gone, or another be found by its name. */
 static bool may_change_names(struct slice tag)
 {
-    static const char *const words[] = {"CREATE", "ALTER",   "DROP",    "SET", "RESET",
-                                        "DISCARD", "ROLLBACK", "DO", "IMPORT"};
+    static const char *const words[] = {"CREATE",  "ALTER",    "DROP", "SET",   "RESET",
+                                        "DISCARD", "ROLLBACK", "DO",   "IMPORT"};
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         if (slice_starts_with(tag, words[i]))
             return true;
@@ -210,8 +210,7 @@ static void on_injected_answer(struct session *s, char type, struct slice body)
     struct vendor *v = s->vendor;
     struct dispatch *d = &v->dispatch;
     inject_on_answer(&v->inject, type, body);
-    if (type != 'E' ||
-        (d->type == 'P' && v->inject.form != INJECT_FLUSH && !is_fatal(body)))
+    if (type != 'E' || (d->type == 'P' && v->inject.form != INJECT_FLUSH && !is_fatal(body)))
         return;
     reply_injected_error(s, body, d->step == DISPATCH_REFUSE ? &d->err : NULL);
     d->is_answered = true;

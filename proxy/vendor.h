@@ -13,7 +13,7 @@
 struct session;
 struct vendor; /* of a session that had at least one vendor statement */
 
-void vendor_free(struct vendor *v);   /* NULL: nothing */
+void vendor_free(struct vendor *v); /* NULL: nothing */
 /* The session ends: what is under way elsewhere will not be waited for. NULL: nothing. */
 void vendor_forget(struct vendor *v);
 void vendor_free_note(struct rq_note *note);

@@ -19,18 +19,18 @@
 struct proxy_config {
     const char *const *listen_addrs; /* host names or addresses; "*" means all of IPv4 and IPv6 */
     size_t listen_addr_count;        /* 0: no TCP */
-    uint16_t listen_port;            /* also the number in the unix socket's name; 0: any free port */
-    const char *unix_socket_dir;     /* NULL: no unix socket */
-    const char *backend_host;        /* name, address, or directory of a unix socket (first '/') */
+    uint16_t listen_port;        /* also the number in the unix socket's name; 0: any free port */
+    const char *unix_socket_dir; /* NULL: no unix socket */
+    const char *backend_host;    /* name, address, or directory of a unix socket (first '/') */
     uint16_t backend_port;
-    unsigned threads;                /* 0: one per core */
-    unsigned max_client_conn;        /* beyond it 53300; 0: no limit */
+    unsigned threads;                 /* 0: one per core */
+    unsigned max_client_conn;         /* beyond it 53300; 0: no limit */
     unsigned client_login_timeout_ms; /* from accept to the first ReadyForQuery; 0: none */
-    size_t inspect_max_bytes;        /* Query and Parse longer than this pass uninspected */
-    bool allow_trust_backend;        /* else a login without any challenge is refused with 28000 */
-    const char *service;             /* libpq string of the service login; NULL: vendor statements
+    size_t inspect_max_bytes;         /* Query and Parse longer than this pass uninspected */
+    bool allow_trust_backend;         /* else a login without any challenge is refused with 28000 */
+    const char *service;              /* libpq string of the service login; NULL: vendor statements
                                         fail with 55000 */
-    unsigned drain_timeout_ms;       /* SIGTERM: how long clients may finish */
+    unsigned drain_timeout_ms;        /* SIGTERM: how long clients may finish */
     const struct handler *const *handlers;
     size_t handler_count;
     const struct migration_list *migrations; /* what control installs, in this order */

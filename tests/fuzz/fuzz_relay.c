@@ -35,9 +35,8 @@ static const char request_types[] = "QPBDECSFcf";
 
 static void put_request(struct owner *o, char type, enum rq_fate fate)
 {
-    static const enum rq_kind kinds[] = {RQ_QUERY,   RQ_PARSE, RQ_BIND, RQ_DESCRIBE, RQ_EXECUTE,
-                                         RQ_CLOSE,   RQ_SYNC,  RQ_FUNCTION, RQ_COPY_END,
-                                         RQ_COPY_END};
+    static const enum rq_kind kinds[] = {RQ_QUERY, RQ_PARSE, RQ_BIND,     RQ_DESCRIBE, RQ_EXECUTE,
+                                         RQ_CLOSE, RQ_SYNC,  RQ_FUNCTION, RQ_COPY_END, RQ_COPY_END};
     const char *at = type == '\0' ? NULL : strchr(request_types, type);
     struct rq_note *note = at == NULL ? NULL : malloc(sizeof *note);
     if (note == NULL)

@@ -31,8 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_slice(whole.user, all);
     check_slice(whole.dbname, all);
     for (size_t cut = 0; cut < all.len && cut < 64; cut++) {
-        struct startup_packet part =
-            startup_read(slice_of(all.data, cut), ssl_done, gss_done);
+        struct startup_packet part = startup_read(slice_of(all.data, cut), ssl_done, gss_done);
         if (part.kind != STARTUP_INCOMPLETE && part.kind != whole.kind)
             abort();
         if (part.kind == STARTUP_INCOMPLETE && whole.kind != STARTUP_INCOMPLETE &&

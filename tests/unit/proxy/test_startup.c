@@ -96,8 +96,10 @@ static void test_replication(void **state)
     (void)state;
     buf_init(&b, 20000);
     for (size_t i = 0; i < 6; i++) {
-        assert_true(read_pairs(&b, (const char *const[]){"replication", yes[i], NULL}).is_replication);
-        assert_false(read_pairs(&b, (const char *const[]){"replication", no[i], NULL}).is_replication);
+        assert_true(
+            read_pairs(&b, (const char *const[]){"replication", yes[i], NULL}).is_replication);
+        assert_false(
+            read_pairs(&b, (const char *const[]){"replication", no[i], NULL}).is_replication);
     }
     buf_fini(&b);
 }
