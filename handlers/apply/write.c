@@ -19,8 +19,8 @@
  *
  * Rows of one key come more than once when a Hudi table holds duplicates. That is rare, and sorting
  * is not cheap: first all rows are written as they are, and only when PostgreSQL reports that a row
- * would be touched twice (21000), the subtransaction goes back and the winners are chosen by DISTINCT
- * ON. Where equal rows are to be left alone the sort always runs: a loser could otherwise overwrite a
+ * would be touched twice (21000, 23505), the subtransaction goes back and the winners are chosen by
+ * DISTINCT ON. Where equal rows are to be left alone the sort always runs: a loser could otherwise overwrite a
  * winner that was equal already and so untouched.
  *
  * Deletes come first: under a case-blind collation a key may vanish in one spelling and come in
@@ -145,19 +145,22 @@ static void put_conflict(struct apply *ap, struct buf *b, bool only_differing)
         put_comparison(ap, b);
 }
 
-static void put_insert(struct apply *ap, struct buf *b, bool winners, bool only_differing)
+enum insert_way { INSERT_NEW, INSERT_OR_UPDATE, INSERT_WINNERS, INSERT_DIFFERING_WINNERS };
+
+static void put_insert(struct apply *ap, struct buf *b, enum insert_way way)
 {
     buf_printf(b, "INSERT INTO %s AS t (", ap->spec->target->name);
     put_target_columns(ap, b);
     buf_append_cstr(b, ") OVERRIDING SYSTEM VALUE ");
-    if (winners) {
+    if (way >= INSERT_WINNERS) {
         put_winners(ap, b);
     } else {
         buf_append_cstr(b, "SELECT ");
         put_values(ap, b);
         buf_append_cstr(b, " FROM " APPLY_STAGE_ROWS " s");
     }
-    put_conflict(ap, b, only_differing);
+    if (way != INSERT_NEW)
+        put_conflict(ap, b, way == INSERT_DIFFERING_WINNERS);
     buf_append_cstr(b, ";\n");
 }
 
@@ -197,14 +200,14 @@ static void put_upsert(struct apply *ap, struct buf *b, const struct apply_actio
     if (!ap->has_rows)
         return;
     if (action->only_differing) {
-        put_insert(ap, b, true, true);
-    } else {
-        buf_append_cstr(b, "BEGIN\n");
-        put_insert(ap, b, false, false);
-        buf_append_cstr(b, "EXCEPTION WHEN cardinality_violation THEN\n");
-        put_insert(ap, b, true, false);
-        buf_append_cstr(b, "END;\n");
+        put_insert(ap, b, INSERT_DIFFERING_WINNERS);
+        return;
     }
+    buf_append_cstr(b, "BEGIN\n");
+    put_insert(ap, b, action->into_empty ? INSERT_NEW : INSERT_OR_UPDATE);
+    buf_append_cstr(b, "EXCEPTION WHEN cardinality_violation OR unique_violation THEN\n");
+    put_insert(ap, b, INSERT_WINNERS);
+    buf_append_cstr(b, "END;\n");
 }
 
 static void put_function(struct apply *ap, struct buf *b, const struct apply_action *action)

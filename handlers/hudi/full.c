@@ -74,6 +74,7 @@ bool sync_full(struct sync *s, struct err *err)
         return false;
     if (loaded && !sync_lock_position(s, err))
         return false;
+    upsert.into_empty = empty;
     if (!loaded && !stage_and_write(s, &r, &upsert, &counts, err))
         return false;
     if (!empty)
