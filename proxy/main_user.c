@@ -73,6 +73,13 @@ bool main_write_pidfile(const struct config *c, struct err *err)
         return err_set(err, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                        "the pidfile \"%s\" belongs to a process that runs", c->pidfile);
     }
+    /* Given to the user, so that it can be emptied at the end if its folder is root's. */
+    struct main_user user;
+    if (!main_find_user(c, &user, err))
+        return false;
+    if (geteuid() == 0 && fchown(fd, user.uid, user.gid) != 0)
+        return err_set_errno(err, errno, "cannot give the pidfile \"%s\" to \"%s\"", c->pidfile,
+                             user.name);
     /* The descriptor stays open: closing it would end the lock. */
     char text[32];
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
@@ -84,5 +91,5 @@ bool main_write_pidfile(const struct config *c, struct err *err)
 void main_remove_pidfile(const struct config *c)
 {
     if (c->pidfile[0] != '\0' && unlink(c->pidfile) != 0 && truncate(c->pidfile, 0) != 0)
-        return; /* root's folder and the file too: a stale number stays, which the lock tells */
+        return; /* a stale number stays; the lock is gone with the process */
 }
