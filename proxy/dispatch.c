@@ -350,18 +350,14 @@ static void on_ask_done(struct session *s)
 {
     struct vendor *v = s->vendor;
     struct dispatch *d = &v->dispatch;
-    bool all = true;
     bool *answers = arena_alloc_array(&d->arena, d->result.ask_count + 1, sizeof *answers);
     for (size_t i = 0; answers != NULL && i < d->result.ask_count; i++) {
         struct slice value;
         answers[i] = inject_find_value(&v->inject, i, &value) && slice_equals_cstr(value, "t");
-        all = all && answers[i];
     }
     d->answers = answers;
     if (answers == NULL)
         decide(s, RELAY_PASS);
-    else if (all)
-        step_secrets(s);
     else
         inspect(s);
 }

@@ -323,28 +323,39 @@ static void refuse(struct inspection *in)
 /* Each CALL may ask, and a question may repeat those of the statements before. */
 #define MAX_CALLS 200
 
-static void take_answer(struct inspection *in, const struct handler_answer *answer)
+/* Is there more in the text than can be carried out, so that its secrets would reach the server's log?
+ * What is in doubt is not refused: the next inspection has the answers. */
+static bool is_too_much(struct inspection *in, const struct handler_answer *answer, bool full)
 {
-    if (in->question_count == MAX_CALLS) {
+    bool doubt = in->session->answers == NULL && in->result->ask_count > 0;
+    if (full && answer->secrets != NULL && answer->about == NULL) {
         err_set(in->err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
                 "more than %d statements on servers and foreign tables in one query string",
                 MAX_CALLS);
-        refuse(in);
-        return;
+        return true;
     }
-    if (!pass_question(in, answer))
+    if (full || answer->secrets == NULL || in->result->secrets == NULL || doubt)
+        return false;
+    err_set(in->err, SQLSTATE_FEATURE_NOT_SUPPORTED,
+            "only one statement with secret options can be sent in one query string");
+    err_hint(in->err, "Send the statements one by one.");
+    return true;
+}
+
+static void take_answer(struct inspection *in, const struct handler_answer *answer)
+{
+    bool full = in->question_count == MAX_CALLS;
+    if (!full && !pass_question(in, answer))
         return;
-    if (answer->secrets != NULL && in->result->secrets != NULL) {
-        err_set(in->err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                "only one statement with secret options can be sent in one query string");
-        err_hint(in->err, "Send the statements one by one.");
+    if (is_too_much(in, answer, full))
         refuse(in);
+    if (full || in->refused)
         return;
-    }
     if (answer->secrets != NULL)
         in->result->secrets = answer->secrets;
     in->result->wakes_workers = in->result->wakes_workers || answer->wakes_workers;
-    in->result->makes_objects = in->result->makes_objects || answer->makes != NULL;
+    if (answer->makes != NULL && answer->about == NULL)
+        in->result->makes_objects = true;
     in->found_count = in->first_found;
     add_found(in,
               (struct found){.edit = {in->start, in->end - in->start, slice_cstr(answer->call)}});

@@ -29,9 +29,9 @@ const struct handler_object *gate_object(const struct gate *g, size_t number);
 /* What of the session's state decides how a text is read.
  *
  * The questions of a result (`ask`) and its objects (`objects`) may have to be put to the server
- * first. If all answers are true and no object is shadowed, use the result as it is. Otherwise
- * inspect the same text once more with `answers` and `shadowed` filled: the statements whose answer
- * is false, and the names that are shadowed, are then left as the client wrote them. */
+ * first. Then inspect the same text once more with `answers` and `shadowed` filled: the statements
+ * whose answer is false, and the names that are shadowed, are left as the client wrote them. (When no
+ * object is shadowed and nothing was asked, the first result is good as it is.) */
 struct gate_session {
     bool standard_conforming_strings; /* as last reported by the server */
     const char *client_encoding;      /* the server's name: "UTF8", "SJIS"; NULL: UTF8 */

@@ -471,6 +471,31 @@ static void asks_for_each_statement(void **state)
     arena_fini(&a);
 }
 
+/* Two statements with secrets in one text are too many, unless one of them is somebody else's. */
+static void parts_secrets(void **state)
+{
+    struct arena a;
+    struct err err;
+    arena_init(&a, 0);
+    const char *text = "MAKE THING a SECRET DOUBT; MAKE THING b SECRET DOUBT";
+    struct gate_result r = inspect(*state, &a, &plain, text, &err);
+    assert_int_equal(r.verdict, GATE_REWRITE);
+    assert_int_equal(r.ask_count, 2);
+    static const bool one[] = {true, false}, both[] = {true, true};
+    struct gate_session s = plain;
+    s.answers = one;
+    s.answer_count = 2;
+    r = inspect(*state, &a, &s, text, &err);
+    assert_int_equal(r.verdict, GATE_REWRITE);
+    assert_string_equal(arena_copy(&a, r.text),
+                        "CALL pgveneer.thing('a'); MAKE THING b SECRET DOUBT");
+    s.answers = both;
+    r = inspect(*state, &a, &s, text, &err);
+    assert_int_equal(r.verdict, GATE_REFUSE);
+    assert_string_equal(err.sqlstate, "0A000");
+    arena_fini(&a);
+}
+
 static void survives_lack_of_memory(void **state)
 {
     const char *text = "USE THING a; SELECT pg_task_show(1); USE THING b SECRET; CALL x()";
@@ -495,6 +520,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(replaces_statements, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_at_the_place, set_up, tear_down),
         cmocka_unit_test_setup_teardown(asks_for_each_statement, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(parts_secrets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_lack_of_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(is_linear, set_up, tear_down),
     };
