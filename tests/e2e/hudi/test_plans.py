@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 WRITER = pathlib.Path(os.environ["PGVENEER_BUILD"]) / "hudi_writer"
-STEPS = int(os.environ.get("PGVENEER_PLAN_STEPS", "25"))
+STEPS = int(os.environ.get("PGVENEER_PLAN_STEPS", "20"))
 TABLES = [(1, []), (2, ["--hive-style"]), (1, ["--no-meta"]), (2, ["--no-meta", "--codec", "zstd"])]
 
 
