@@ -71,6 +71,19 @@ LIFE = [
     ("ALTER USER app CREATEDB USEFT", 'ERROR:  unrecognized role option "useft"'),
 ]
 
+# Servers of a real wrapper, in a database without support schema.
+STOCK = """
+CREATE SERVER p FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'x');
+CREATE FOREIGN TABLE ft (a int DEFAULT 1) SERVER p OPTIONS (table_name 'y');
+ALTER FOREIGN TABLE ft OPTIONS (SET table_name 'x'), ADD COLUMN b int;
+ALTER FOREIGN TABLE ft RENAME TO ft2;
+CREATE USER MAPPING FOR app SERVER p OPTIONS (password 'x') \\; CREATE USER MAPPING FOR PUBLIC SERVER p OPTIONS (password 'x');
+GRANT USAGE ON FOREIGN SERVER p TO service;
+ALTER SERVER p OPTIONS (SET host 'y');
+DROP FOREIGN TABLE ft2;
+DROP SERVER p CASCADE;
+"""
+
 OWN = """
 CREATE SCHEMA own; SET search_path = own, public;
 CREATE TABLE hudi_sync_state_history_view (pg_task_show int);
@@ -131,6 +144,15 @@ def main():
         def _():
             equal(c.proxy.psql("-At", "-v", "ON_ERROR_STOP=1", stdin=OWN, check=True).stdout,
                   c.direct.psql("-At", "-v", "ON_ERROR_STOP=1", stdin=OWN, check=True).stdout)
+
+        @s.scenario("servers of somebody else's, without support schema")
+        def _():
+            c.direct.sql("CREATE DATABASE stock OWNER app", user="postgres")
+            c.direct.sql("CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO app",
+                         user="postgres", dbname="stock")
+            got, want = (e.psql("-At", stdin=STOCK, dbname="stock", check=True) for e in (c.proxy, c.direct))
+            equal((got.stdout, got.stderr), (want.stdout, want.stderr))
+            equal(c.direct.sql("SELECT to_regnamespace('pgveneer') IS NULL", dbname="stock"), "t")
 
         @s.scenario("no secret in the server's log")
         def _():
