@@ -24,9 +24,7 @@
     X(duckdb_close)                                                                                \
     X(duckdb_connect)                                                                              \
     X(duckdb_disconnect)                                                                           \
-    X(duckdb_interrupt)                                                                            \
     X(duckdb_free)                                                                                 \
-    X(duckdb_query)                                                                                \
     X(duckdb_destroy_result)                                                                       \
     X(duckdb_result_error)                                                                         \
     X(duckdb_result_error_type)                                                                    \
