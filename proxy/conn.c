@@ -55,7 +55,8 @@ struct conn {
     struct buf backlog;
     struct event read_event;
     struct event write_event;
-    struct loop_task task; /* connect outcome; then the loop's end; then release of the memory */
+    struct loop_task task;   /* connect outcome, then release of the memory */
+    struct loop_task at_end; /* conn_finish was called: the loop ends before we are done */
     int fd;
     bool wants_read;
     bool ended;  /* on_end was called */
@@ -67,6 +68,7 @@ struct conn {
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 static void try_connect(struct conn *c);
+static void on_loop_end(struct loop_task *t);
 
 static struct conn *new_conn(struct loop *l, const struct conn_events *events, void *owner)
 {
@@ -79,6 +81,7 @@ static struct conn *new_conn(struct loop *l, const struct conn_events *events, v
     c->fd = -1;
     c->wants_read = true;
     buf_init(&c->backlog, CONN_MAX_BACKLOG);
+    loop_task_init(&c->at_end, on_loop_end);
     return c;
 }
 
@@ -115,6 +118,7 @@ void conn_free(struct conn *c)
     free_attempt(c);
     timer_free(c->finishing);
     buf_fini(&c->backlog);
+    list_remove(&c->at_end.link);
     list_remove(&c->task.link);
     loop_task_init(&c->task, release);
     loop_defer(c->loop, &c->task);
@@ -268,6 +272,9 @@ static void try_connect(struct conn *c)
     }
     int errnum = a->errnum;
     close_socket(c);
+    free_attempt(c);
+    c->broken = true;
+    buf_release(&c->backlog);
     end_errno(c, errnum, "could not connect");
 }
 
@@ -470,7 +477,7 @@ static void on_finish_timeout(void *arg)
 
 static void on_loop_end(struct loop_task *t)
 {
-    conn_free(LIST_ENTRY(t, struct conn, task));
+    conn_free(LIST_ENTRY(t, struct conn, at_end));
 }
 
 static const struct conn_events finish_events = {
@@ -478,17 +485,18 @@ static const struct conn_events finish_events = {
 
 void conn_finish(struct conn *c)
 {
-    bool nothing_to_wait_for = c->ended && buf_length(&c->backlog) == 0;
+    bool is_done = c->broken || (c->ended && buf_length(&c->backlog) == 0);
+    if (c->dead || is_done) {
+        conn_free(c);
+        return;
+    }
     c->finishing = timer_new(c->loop, on_finish_timeout, c);
-    if (c->dead || c->broken || nothing_to_wait_for || c->finishing == NULL) {
+    if (c->finishing == NULL) {
         conn_free(c);
         return;
     }
     conn_set_owner(c, &finish_events, c);
-    if (c->attempt == NULL) { /* else `task` may be in use, and on_end will come */
-        loop_task_init(&c->task, on_loop_end);
-        loop_at_end(c->loop, &c->task);
-    }
+    loop_at_end(c->loop, &c->at_end);
     timer_start(c->finishing, CONN_FINISH_TIMEOUT_MS);
     conn_end_writing(c);
     conn_resume_reading(c);

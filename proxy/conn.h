@@ -67,7 +67,8 @@ MUST_USE struct conn *conn_connect(struct loop *l, const struct conn_target *tar
 /* Closes at once, drops the backlog. NULL: nothing. */
 void conn_free(struct conn *c);
 /* Gives the conn away: it sends its backlog, closes its side, waits (up to 5 s) until the peer closed
- * too, so that the last bytes are not lost to a reset, and frees itself. No more callbacks. */
+ * too, so that the last bytes are not lost to a reset, and frees itself; one that is not connected yet
+ * connects first. No more callbacks. */
 void conn_finish(struct conn *c);
 
 /* See above. Returns false when the bytes were dropped: the peer is gone or the backlog is full. */

@@ -297,11 +297,11 @@ static void serve(struct server *s, const sigset_t *signals)
 bool proxy_run(const struct proxy_config *c, struct err *err)
 {
     struct server s = {.config = c};
-    sigset_t signals, before;
+    sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, &before);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_descriptor_limit();
     bool ok = make_shared(&s, err) && make_groups(&s, err) && make_control(&s, err) &&
               open_listeners(&s, err) && start_loops(&s, err);
@@ -309,6 +309,5 @@ bool proxy_run(const struct proxy_config *c, struct err *err)
         serve(&s, &signals);
     stop_loops(&s);
     free_server(&s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return ok;
 }

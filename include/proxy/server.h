@@ -46,7 +46,7 @@ void proxy_config_init(struct proxy_config *c);
 /* Opens the listeners, runs the threads, and returns when it was told to stop and all clients are
  * gone: SIGTERM or SIGINT: takes no new clients, lets the others end their transaction, at most
  * drain_timeout_ms; a second one: at once. It must be called in the main thread; it blocks these
- * signals and takes them by sigwait. True: stopped as told.
+ * signals, takes them by sigwait, and leaves them blocked, since the process is about to end. True: stopped as told.
  * Errors: 08001 backend name unknown, 58030 or 42501 a listener cannot be opened, 53200. */
 MUST_USE bool proxy_run(const struct proxy_config *c, struct err *err);
 
