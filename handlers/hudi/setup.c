@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "sync.h"
 
@@ -285,16 +284,10 @@ static bool must_stop(void *arg)
 
 bool sync_start(struct sync *s, struct err *err)
 {
-    const char *tmp = getenv("TMPDIR");
-    char *folder = arena_printf(&s->a, "%s/pgveneer-job-XXXXXX", tmp == NULL ? "/tmp" : tmp);
-    if (folder == NULL)
-        return err_no_memory(err);
-    if (mkdtemp(folder) == NULL)
-        return err_set(err, SQLSTATE_IO_ERROR, "could not create a folder in \"%s\"",
-                       tmp == NULL ? "/tmp" : tmp);
-    s->temp_folder = folder;
+    if (!scratch_open(&s->a, NULL, &s->scratch, err))
+        return false;
     struct duck_settings settings = {.library = s->job->settings->duckdb_library,
-                                     .temp_directory = folder,
+                                     .temp_directory = s->scratch.folder,
                                      .memory_mb = DUCK_MEMORY_MB,
                                      .threads = DUCK_THREADS,
                                      .must_stop = must_stop,
@@ -306,8 +299,7 @@ void sync_close(struct sync *s)
 {
     apply_free(s->apply);
     duck_close(s->duck);
-    if (s->temp_folder != NULL)
-        rmdir(s->temp_folder);
+    scratch_close(&s->scratch);
     objstore_close(s->store);
     buf_fini(&s->log);
     arena_fini(&s->a);

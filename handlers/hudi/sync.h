@@ -16,6 +16,7 @@
 #include "pgclient/pgclient.h"
 #include "plan.h"
 #include "relation.h"
+#include "scratch.h"
 #include "task/job.h"
 
 struct sync_position {    /* a row of hudi.hudi_sync_state */
@@ -42,7 +43,7 @@ struct sync {
     const char *missing_ordering; /* an ordering field that is not synchronised, or NULL */
     struct apply *apply;
     struct duck *duck;
-    const char *temp_folder;      /* where it spills; removed at the end */
+    struct scratch scratch;       /* where DuckDB spills */
     struct buf log;               /* notes for last_log */
     bool misconfigured;           /* the error is one that only a person can mend */
 };
