@@ -1,8 +1,8 @@
 #!/bin/bash
-# run_bench.sh BUILD [options of tests/bench/bench.py]   figures, not a test
+# run_bench.sh BUILD   figures, not a test: what pgveneer costs on the way, beside PgBouncer, and how
+# fast a Hudi table arrives, beside COPY. ROWS=5000000 in the environment is the size of the latter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-build=$(cd "$1" && pwd)
-shift
-export PGVENEER_BUILD=$build PYTHONPATH=$PWD/tests/support PYTHONDONTWRITEBYTECODE=1
-exec python3 tests/bench/bench.py "$@"
+export PGVENEER_BUILD=$(cd "$1" && pwd) PYTHONDONTWRITEBYTECODE=1
+python3 tests/bench/passthrough_bench.py
+python3 tests/bench/sync_bench.py "${ROWS:-5000000}"

@@ -12,7 +12,6 @@ Times are from the start of the job process to its end, so that process start, t
 timeline and the library's start count. Goals: direct 0.7, staging and upsert 0.4; memory 512 MiB."""
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import time
@@ -58,7 +57,6 @@ def seconds_of_copy(h, path, table):
 def run_job(h, task):
     """Seconds and peak memory in MiB of one run."""
     settle(h)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     args = h.job_command(task)
     start = time.monotonic()
     process = subprocess.Popen(args)
@@ -68,7 +66,6 @@ def run_job(h, task):
     state = h.outcome(task)
     if process.returncode != 0 or state[:2] != ("active", 0):
         sys.exit(f"run failed: {process.returncode} {state}")
-    del before
     return seconds, usage.ru_maxrss / 1024
 
 
