@@ -18,8 +18,7 @@ static const struct json_val *foreign(const json_t *v)
 bool json_read(struct slice text, struct json **out, struct err *err)
 {
     json_error_t why;
-    json_t *root = json_loadb(text.data == NULL ? "" : text.data, text.len,
-                              JSON_DECODE_ANY, &why);
+    json_t *root = json_loadb(text.data == NULL ? "" : text.data, text.len, JSON_DECODE_ANY, &why);
     *out = (struct json *)root;
     if (root == NULL)
         return err_set(err, SQLSTATE_DATA_CORRUPTED, "invalid JSON at line %d, column %d: %s",
@@ -108,7 +107,11 @@ const struct json_val *json_value(void *it)
 static size_t character_length(struct slice s)
 {
     unsigned char c = (unsigned char)s.data[0];
-    size_t n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+    size_t n = c < 0x80                ? 1
+               : c >= 0xC2 && c < 0xE0 ? 2
+               : (c & 0xF0) == 0xE0    ? 3
+               : c >= 0xF0 && c < 0xF5 ? 4
+                                       : 0;
     if (n == 0 || n > s.len)
         return 0;
     for (size_t i = 1; i < n; i++)

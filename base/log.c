@@ -78,8 +78,9 @@ static void write_line(enum log_level level, const char *who, const char *text)
     size_t n;
     put_time(when, sizeof when);
     if (current_format == LOG_FORMAT_JSON) {
-        n = (size_t)snprintf(line, sizeof line, "{\"time\":\"%s\",\"pid\":%d,\"level\":\"%s\",\"who\":\"",
-                             when, (int)getpid(), level_names[level]);
+        n = (size_t)snprintf(line, sizeof line,
+                             "{\"time\":\"%s\",\"pid\":%d,\"level\":\"%s\",\"who\":\"", when,
+                             (int)getpid(), level_names[level]);
         n = put_json(line, n, sizeof line, who);
         n += (size_t)snprintf(line + n, sizeof line - n, "\",\"message\":\"");
         n = n < sizeof line ? put_json(line, n, sizeof line, text) : sizeof line - 4;

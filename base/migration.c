@@ -36,27 +36,28 @@ static void put_one(const struct migration *m, struct buf *out)
 {
     char tag[32];
     choose_quote(m->sql, tag, sizeof tag);
-    buf_printf(out,
-               "DO $pgveneer_migration$\n"
-               "DECLARE recorded text;\n"
-               "BEGIN\n"
-               "  PERFORM pg_catalog.set_config('lock_timeout', '5s', true);\n"
-               "  PERFORM pg_catalog.pg_advisory_xact_lock(" MIGRATION_LOCK ");\n"
-               "  SELECT checksum INTO recorded FROM pgveneer.migration\n"
-               "   WHERE feature = '%s' AND name = '%s';\n"
-               "  IF recorded IS NULL THEN\n"
-               "    EXECUTE %s%s%s;\n"
-               "    INSERT INTO pgveneer.migration (feature, name, checksum)\n"
-               "    VALUES ('%s', '%s', '%016" PRIx64 "');\n"
-               "  ELSIF recorded <> '%016" PRIx64 "' THEN\n"
-               "    RAISE EXCEPTION 'migration %s/%s of the support schema was changed after it was "
-               "installed' USING ERRCODE = '55000',\n"
-               "      HINT = 'Run the version of pgveneer that installed it, or pgveneer uninstall "
-               "first.';\n"
-               "  END IF;\n"
-               "END $pgveneer_migration$;\n",
-               m->feature, m->name, tag, m->sql, tag, m->feature, m->name, checksum(m->sql),
-               checksum(m->sql), m->feature, m->name);
+    buf_printf(
+        out,
+        "DO $pgveneer_migration$\n"
+        "DECLARE recorded text;\n"
+        "BEGIN\n"
+        "  PERFORM pg_catalog.set_config('lock_timeout', '5s', true);\n"
+        "  PERFORM pg_catalog.pg_advisory_xact_lock(" MIGRATION_LOCK ");\n"
+        "  SELECT checksum INTO recorded FROM pgveneer.migration\n"
+        "   WHERE feature = '%s' AND name = '%s';\n"
+        "  IF recorded IS NULL THEN\n"
+        "    EXECUTE %s%s%s;\n"
+        "    INSERT INTO pgveneer.migration (feature, name, checksum)\n"
+        "    VALUES ('%s', '%s', '%016" PRIx64 "');\n"
+        "  ELSIF recorded <> '%016" PRIx64 "' THEN\n"
+        "    RAISE EXCEPTION 'migration %s/%s of the support schema was changed after it was "
+        "installed' USING ERRCODE = '55000',\n"
+        "      HINT = 'Run the version of pgveneer that installed it, or pgveneer uninstall "
+        "first.';\n"
+        "  END IF;\n"
+        "END $pgveneer_migration$;\n",
+        m->feature, m->name, tag, m->sql, tag, m->feature, m->name, checksum(m->sql),
+        checksum(m->sql), m->feature, m->name);
 }
 
 bool migration_script(const struct migration_list *lists, size_t count, struct buf *out)

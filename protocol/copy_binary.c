@@ -287,8 +287,8 @@ enum copy_text_fault copy_check_text(struct slice s)
             uint64_t word;
             memcpy(&word, p, sizeof word);
             bool high = (word & UINT64_C(0x8080808080808080)) != 0;
-            bool zero = ((word - UINT64_C(0x0101010101010101)) & ~word &
-                         UINT64_C(0x8080808080808080)) != 0;
+            bool zero =
+                ((word - UINT64_C(0x0101010101010101)) & ~word & UINT64_C(0x8080808080808080)) != 0;
             if (!high && !zero) {
                 p += 8;
                 continue;

@@ -65,8 +65,10 @@ bool apply_become_owner(struct apply *ap, struct err *err)
         return err_no_memory(err);
     if (!pgclient_run(ap->c, sql, err)) {
         if (strcmp(err->sqlstate, SQLSTATE_INSUFFICIENT_PRIVILEGE) == 0)
-            err_hint(err, "The service login must be a member of the role that owns the target: "
-                          "GRANT %s TO …", owner);
+            err_hint(err,
+                     "The service login must be a member of the role that owns the target: "
+                     "GRANT %s TO …",
+                     owner);
         return false;
     }
     ap->is_owner = true;
@@ -156,11 +158,13 @@ bool apply_begin(struct apply *ap, enum apply_stream stream, struct err *err)
     if (stream == APPLY_DIRECT)
         ok = copy_direct(ap, err);
     else if (stream == APPLY_ROWS)
-        ok = create_stage(ap, err) &&
-             pgclient_copy_begin(ap->c, "COPY " APPLY_STAGE_ROWS " FROM STDIN (FORMAT binary)", err);
+        ok =
+            create_stage(ap, err) &&
+            pgclient_copy_begin(ap->c, "COPY " APPLY_STAGE_ROWS " FROM STDIN (FORMAT binary)", err);
     else
-        ok = create_stage(ap, err) &&
-             pgclient_copy_begin(ap->c, "COPY " APPLY_STAGE_KEYS " FROM STDIN (FORMAT binary)", err);
+        ok =
+            create_stage(ap, err) &&
+            pgclient_copy_begin(ap->c, "COPY " APPLY_STAGE_KEYS " FROM STDIN (FORMAT binary)", err);
     ap->streaming = ok;
     buf_clear(&ap->rows);
     copy_put_header(&ap->rows);

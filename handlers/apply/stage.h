@@ -18,8 +18,8 @@ struct apply {
     struct buf rows;               /* of the stream under way */
     enum apply_stream stream;
     bool streaming;
-    bool has_rows, has_keys;       /* staging table is there */
-    bool is_owner;                 /* SET LOCAL ROLE is in force */
+    bool has_rows, has_keys; /* staging table is there */
+    bool is_owner;           /* SET LOCAL ROLE is in force */
 };
 
 static inline const struct apply_column *apply_column_at(const struct apply *ap, size_t i)

@@ -52,7 +52,8 @@ static const char plain_query[] =
     "                    WHERE k.conrelid = c.oid AND k.contype NOT IN ('p', 'u', 'n'))"
     "   AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid"
     "                      AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))"
-    "   AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE c.oid IN (h.inhrelid, h.inhparent))"
+    "   AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE c.oid IN (h.inhrelid, "
+    "h.inhparent))"
     "   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a"
     "         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
     "         LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
@@ -67,15 +68,24 @@ static const struct {
     uint32_t oid, array_oid;
     enum apply_form form;
 } forms[] = {
-    {16, 1000, APPLY_BOOL},        {21, 1005, APPLY_INT2},
-    {23, 1007, APPLY_INT4},        {20, 1016, APPLY_INT8},
-    {700, 1021, APPLY_FLOAT4},     {701, 1022, APPLY_FLOAT8},
-    {1700, 1231, APPLY_NUMERIC},   {1082, 1182, APPLY_DATE},
-    {1083, 1183, APPLY_TIME},      {1114, 1115, APPLY_TIMESTAMP},
-    {1184, 1185, APPLY_TIMESTAMPTZ}, {25, 1009, APPLY_TEXT},
-    {1043, 1015, APPLY_TEXT},      {1042, 1014, APPLY_TEXT},
-    {17, 1001, APPLY_BYTEA},       {2950, 2951, APPLY_UUID},
-    {114, 0, APPLY_JSON},          {3802, 0, APPLY_JSONB},
+    {16, 1000, APPLY_BOOL},
+    {21, 1005, APPLY_INT2},
+    {23, 1007, APPLY_INT4},
+    {20, 1016, APPLY_INT8},
+    {700, 1021, APPLY_FLOAT4},
+    {701, 1022, APPLY_FLOAT8},
+    {1700, 1231, APPLY_NUMERIC},
+    {1082, 1182, APPLY_DATE},
+    {1083, 1183, APPLY_TIME},
+    {1114, 1115, APPLY_TIMESTAMP},
+    {1184, 1185, APPLY_TIMESTAMPTZ},
+    {25, 1009, APPLY_TEXT},
+    {1043, 1015, APPLY_TEXT},
+    {1042, 1014, APPLY_TEXT},
+    {17, 1001, APPLY_BYTEA},
+    {2950, 2951, APPLY_UUID},
+    {114, 0, APPLY_JSON},
+    {3802, 0, APPLY_JSONB},
 };
 
 #define OID_BPCHAR 1042
@@ -151,8 +161,8 @@ static bool read_columns(struct arena *a, const struct pgresult *r, struct apply
     }
     if (t->key_count > 0)
         return true;
-    return err_set(err, SQLSTATE_INVALID_TABLE_DEFINITION,
-                   "target table %s has no primary key", t->name);
+    return err_set(err, SQLSTATE_INVALID_TABLE_DEFINITION, "target table %s has no primary key",
+                   t->name);
 }
 
 static bool read_table(struct arena *a, const struct pgresult *r, struct apply_target *t,

@@ -110,8 +110,9 @@ static void put_comparison(struct apply *ap, struct buf *b)
         const struct apply_column *col = apply_column_at(ap, i);
         if (is_key(col))
             continue;
-        const char *cast = col->form == APPLY_JSON ? "::pg_catalog.text"
-                           : col->form == APPLY_BY_TEXT ? "::pg_catalog.text" : "";
+        const char *cast = col->form == APPLY_JSON      ? "::pg_catalog.text"
+                           : col->form == APPLY_BY_TEXT ? "::pg_catalog.text"
+                                                        : "";
         buf_append_cstr(b, first ? " WHERE t." : " OR t.");
         put_name(ap, b, col->name);
         buf_printf(b, "%s IS DISTINCT FROM excluded.", cast);
@@ -188,8 +189,9 @@ static void put_deletes(struct apply *ap, struct buf *b, const struct apply_acti
         buf_append_cstr(b, ";\nGET DIAGNOSTICS n = ROW_COUNT; deleted := deleted + n;\n");
     }
     if (action->delete_missing) {
-        buf_printf(b, "DELETE FROM %s t WHERE NOT EXISTS (SELECT FROM " APPLY_STAGE_ROWS
-                      " s WHERE ", ap->spec->target->name);
+        buf_printf(b,
+                   "DELETE FROM %s t WHERE NOT EXISTS (SELECT FROM " APPLY_STAGE_ROWS " s WHERE ",
+                   ap->spec->target->name);
         put_match(ap, b, false);
         buf_append_cstr(b, ");\nGET DIAGNOSTICS n = ROW_COUNT; deleted := deleted + n;\n");
     }
@@ -232,13 +234,14 @@ static bool create_function(struct apply *ap, const struct apply_action *action,
     const char *text = buf_cstr(&body);
     char *quoted = text == NULL ? NULL : pgclient_quote_text(&ap->a, text);
     buf_fini(&body);
-    buf_printf(&b,
-               "CREATE FUNCTION " APPLY_FUNCTION "() RETURNS pg_catalog.void LANGUAGE plpgsql "
-               "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS %s;"
-               "CREATE FUNCTION " APPLY_FUNCTION "_once(pg_catalog.int4) RETURNS pg_catalog.int4 "
-               "LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM " APPLY_FUNCTION "(); RETURN 0; END';"
-               "CREATE TEMPORARY TABLE " APPLY_ONCE " ON COMMIT DROP AS SELECT 0 AS x",
-               quoted == NULL ? "" : quoted);
+    buf_printf(
+        &b,
+        "CREATE FUNCTION " APPLY_FUNCTION "() RETURNS pg_catalog.void LANGUAGE plpgsql "
+        "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS %s;"
+        "CREATE FUNCTION " APPLY_FUNCTION "_once(pg_catalog.int4) RETURNS pg_catalog.int4 "
+        "LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM " APPLY_FUNCTION "(); RETURN 0; END';"
+        "CREATE TEMPORARY TABLE " APPLY_ONCE " ON COMMIT DROP AS SELECT 0 AS x",
+        quoted == NULL ? "" : quoted);
     b.failed = b.failed || quoted == NULL;
     return apply_run(ap, &b, err);
 }
@@ -277,7 +280,8 @@ static bool drop_stage(struct apply *ap, struct err *err)
     if (!pgclient_run(ap->c,
                       "DROP TABLE " APPLY_COUNTS "; DROP TABLE " APPLY_ONCE ";"
                       "DROP FUNCTION " APPLY_FUNCTION "_once(pg_catalog.int4);"
-                      "DROP FUNCTION " APPLY_FUNCTION "()", err))
+                      "DROP FUNCTION " APPLY_FUNCTION "()",
+                      err))
         return false;
     if (ap->has_rows && !pgclient_run(ap->c, "DROP TABLE " APPLY_STAGE_ROWS, err))
         return false;

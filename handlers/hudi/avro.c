@@ -331,8 +331,8 @@ bool avro_container_to_json(struct slice bytes, struct buf *json, struct err *er
                        (int)(c.codec.len > 32 ? 32 : c.codec.len), c.codec.data);
     struct buf inflated;
     buf_init(&inflated, AVRO_MAX_INFLATED);
-    bool ok = inflate_block(c.block, &inflated, err) &&
-              write_object(&c, buf_slice(&inflated), json, err);
+    bool ok =
+        inflate_block(c.block, &inflated, err) && write_object(&c, buf_slice(&inflated), json, err);
     buf_fini(&inflated);
     return ok;
 }

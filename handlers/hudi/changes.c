@@ -52,11 +52,11 @@ static bool name_groups(struct arena *a, struct collector *c, struct err *err)
     for (size_t i = 0; i < c->view->timeline->commits.count; i++) {
         const struct commit_metadata *m = &c->metadata[i];
         for (size_t k = 0; c->window[i] && k < m->nstats; k++)
-            list->items[list->count++] = (struct change){
-                .partition = m->stats[k].partition, .file_id = m->stats[k].file_id};
+            list->items[list->count++] =
+                (struct change){.partition = m->stats[k].partition, .file_id = m->stats[k].file_id};
         for (size_t k = 0; c->window[i] && k < m->nreplaced; k++)
-            list->items[list->count++] = (struct change){
-                .partition = m->replaced[k].partition, .file_id = m->replaced[k].file_id};
+            list->items[list->count++] = (struct change){.partition = m->replaced[k].partition,
+                                                         .file_id = m->replaced[k].file_id};
     }
     if (list->count > 1)
         qsort(list->items, list->count, sizeof *list->items, compare_changes);
@@ -114,8 +114,8 @@ static bool has_touched_source(struct collector *c, const struct commit_metadata
 {
     bool touched = false;
     for (size_t i = 0; i < m->nreplaced; i++) {
-        struct change *g = find_change(c->changes, m->replaced[i].partition,
-                                       m->replaced[i].file_id);
+        struct change *g =
+            find_change(c->changes, m->replaced[i].partition, m->replaced[i].file_id);
         meet(c, g, false, NULL);
         g->replaced = true;
         touched |= g->touched;
@@ -147,17 +147,17 @@ static void apply_commit(struct collector *c, int commit)
     for (size_t i = 0; i < m->nstats; i++)
         apply_write(c, commit, &m->stats[i]);
     for (size_t i = 0; i < m->nreplaced; i++) {
-        struct change *g = find_change(c->changes, m->replaced[i].partition,
-                                       m->replaced[i].file_id);
+        struct change *g =
+            find_change(c->changes, m->replaced[i].partition, m->replaced[i].file_id);
         meet(c, g, false, NULL);
         g->replaced = true;
         lose_keys(c, g);
     }
 }
 
-bool changes_collect(struct arena *a, const struct view *v, const bool *window,
-                     const bool *before, const struct commit_metadata *metadata, bool all_certain,
-                     struct changes *out, struct err *err)
+bool changes_collect(struct arena *a, const struct view *v, const bool *window, const bool *before,
+                     const struct commit_metadata *metadata, bool all_certain, struct changes *out,
+                     struct err *err)
 {
     struct collector c = {v, window, before, metadata, all_certain, out};
     *out = (struct changes){0};

@@ -59,8 +59,7 @@ static const char *cast_for(enum apply_form form, enum duck_type type)
             return "";
         return type == DUCK_BLOB || type == DUCK_OTHER ? NULL : "VARCHAR";
     case APPLY_BYTEA: return type == DUCK_BLOB ? "" : NULL;
-    case APPLY_UUID:
-        return type == DUCK_UUID || type == DUCK_TEXT || type == DUCK_BLOB ? "" : NULL;
+    case APPLY_UUID: return type == DUCK_UUID || type == DUCK_TEXT || type == DUCK_BLOB ? "" : NULL;
     case APPLY_JSON:
     case APPLY_JSONB: return type == DUCK_TEXT || is_nested(type) ? "" : NULL;
     case APPLY_ARRAY: break;
@@ -71,18 +70,32 @@ static const char *cast_for(enum apply_form form, enum duck_type type)
 static const char *const type_words[] = {
     [DUCK_OTHER] = "of a type that is not supported",
     [DUCK_BOOL] = "boolean",
-    [DUCK_INT8] = "int", [DUCK_INT16] = "int", [DUCK_INT32] = "int", [DUCK_INT64] = "long",
-    [DUCK_UINT8] = "unsigned int", [DUCK_UINT16] = "unsigned int", [DUCK_UINT32] = "unsigned int",
+    [DUCK_INT8] = "int",
+    [DUCK_INT16] = "int",
+    [DUCK_INT32] = "int",
+    [DUCK_INT64] = "long",
+    [DUCK_UINT8] = "unsigned int",
+    [DUCK_UINT16] = "unsigned int",
+    [DUCK_UINT32] = "unsigned int",
     [DUCK_UINT64] = "unsigned long",
     [DUCK_INT128] = "hugeint",
-    [DUCK_FLOAT] = "float", [DUCK_DOUBLE] = "double",
+    [DUCK_FLOAT] = "float",
+    [DUCK_DOUBLE] = "double",
     [DUCK_DECIMAL] = "decimal",
-    [DUCK_DATE] = "date", [DUCK_TIME] = "time", [DUCK_TIME_TZ] = "time",
-    [DUCK_TIMESTAMP] = "local timestamp", [DUCK_TIMESTAMPTZ] = "timestamp",
-    [DUCK_TIMESTAMP_S] = "local timestamp", [DUCK_TIMESTAMP_MS] = "local timestamp",
+    [DUCK_DATE] = "date",
+    [DUCK_TIME] = "time",
+    [DUCK_TIME_TZ] = "time",
+    [DUCK_TIMESTAMP] = "local timestamp",
+    [DUCK_TIMESTAMPTZ] = "timestamp",
+    [DUCK_TIMESTAMP_S] = "local timestamp",
+    [DUCK_TIMESTAMP_MS] = "local timestamp",
     [DUCK_TIMESTAMP_NS] = "timestamp",
-    [DUCK_TEXT] = "string", [DUCK_BLOB] = "bytes", [DUCK_UUID] = "uuid",
-    [DUCK_LIST] = "array", [DUCK_STRUCT] = "struct", [DUCK_MAP] = "map",
+    [DUCK_TEXT] = "string",
+    [DUCK_BLOB] = "bytes",
+    [DUCK_UUID] = "uuid",
+    [DUCK_LIST] = "array",
+    [DUCK_STRUCT] = "struct",
+    [DUCK_MAP] = "map",
     [DUCK_NULL] = "null",
 };
 
@@ -109,9 +122,15 @@ static void put_cast(struct buf *b, const char *name, const char *type, const ch
 static void put_literal(struct buf *b, const struct apply_column *target, const char *literal)
 {
     static const char *const types[] = {
-        [APPLY_BOOL] = "BOOLEAN",   [APPLY_INT2] = "BIGINT",       [APPLY_INT4] = "BIGINT",
-        [APPLY_INT8] = "BIGINT",    [APPLY_FLOAT4] = "FLOAT",      [APPLY_FLOAT8] = "DOUBLE",
-        [APPLY_DATE] = "DATE",      [APPLY_TIME] = "TIME",         [APPLY_TIMESTAMP] = "TIMESTAMP",
+        [APPLY_BOOL] = "BOOLEAN",
+        [APPLY_INT2] = "BIGINT",
+        [APPLY_INT4] = "BIGINT",
+        [APPLY_INT8] = "BIGINT",
+        [APPLY_FLOAT4] = "FLOAT",
+        [APPLY_FLOAT8] = "DOUBLE",
+        [APPLY_DATE] = "DATE",
+        [APPLY_TIME] = "TIME",
+        [APPLY_TIMESTAMP] = "TIMESTAMP",
         [APPLY_TIMESTAMPTZ] = "TIMESTAMPTZ",
         [APPLY_ARRAY] = NULL, /* and all others: as text */
     };

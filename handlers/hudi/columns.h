@@ -46,9 +46,9 @@ MUST_USE bool columns_put_expression(struct buf *b, const struct column *c,
 
 /* Which fields of a row a result has, in this order. */
 enum columns_part {
-    COLUMNS_ROW, /* every column; with commit_fields then commit time and sequence number */
+    COLUMNS_ROW,  /* every column; with commit_fields then commit time and sequence number */
     COLUMNS_LOAD, /* every column */
-    COLUMNS_KEY  /* the key columns */
+    COLUMNS_KEY   /* the key columns */
 };
 
 struct encoder;

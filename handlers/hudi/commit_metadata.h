@@ -13,7 +13,7 @@
 #include "objstore/objstore.h"
 
 struct write_stat {
-    const char *partition;   /* "" in a table without partitions */
+    const char *partition; /* "" in a table without partitions */
     const char *file_id;
     const char *path;        /* relative to the table; NULL: no file was written */
     const char *prev_commit; /* of the slice that was rewritten; NULL: the group is new */
@@ -31,8 +31,8 @@ struct commit_metadata {
     size_t nstats;
     struct replaced_group *replaced; /* of a replacecommit */
     size_t nreplaced;
-    const char *operation;           /* "UPSERT", …; "" when not told */
-    const char *schema;              /* Avro schema of the table; NULL when not told */
+    const char *operation; /* "UPSERT", …; "" when not told */
+    const char *schema;    /* Avro schema of the table; NULL when not told */
 };
 
 /* Reads JSON (layout 1) or an Avro object container (layout 2); the first byte decides. Everything

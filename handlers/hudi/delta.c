@@ -193,8 +193,8 @@ static bool compare(struct delta *d, struct err *err)
 static bool send(struct delta *d, const struct relation *r, struct err *err)
 {
     const char *where = buf_cstr(&d->sql);
-    bool ok = where == NULL ? err_no_memory(err)
-                            : sync_send_relation(d->s, r, COLUMNS_ROW, where, err);
+    bool ok =
+        where == NULL ? err_no_memory(err) : sync_send_relation(d->s, r, COLUMNS_ROW, where, err);
     buf_clear(&d->sql);
     return ok;
 }

@@ -344,8 +344,8 @@ static bool describe_map(struct duck *d, struct arena *a, duckdb_logical_type ty
         return err_no_memory(err);
     return describe_child(d, a, d->f.duckdb_map_type_key_type(type), "key", &entry->children[0],
                           err) &&
-           describe_child(d, a, d->f.duckdb_map_type_value_type(type), "value",
-                          &entry->children[1], err);
+           describe_child(d, a, d->f.duckdb_map_type_value_type(type), "value", &entry->children[1],
+                          err);
 }
 
 static bool describe(struct duck *d, struct arena *a, duckdb_logical_type type,
@@ -370,8 +370,8 @@ static bool describe(struct duck *d, struct arena *a, duckdb_logical_type type,
         return describe_struct(d, a, type, v, err);
     if (v->type == DUCK_MAP)
         return describe_map(d, a, type, v, err);
-    return describe_child(d, a, d->f.duckdb_list_type_child_type(type), "element",
-                          &v->children[0], err);
+    return describe_child(d, a, d->f.duckdb_list_type_child_type(type), "element", &v->children[0],
+                          err);
 }
 
 static void point(struct duck *d, duckdb_vector raw, struct duck_vector *v)

@@ -65,8 +65,8 @@ enum duck_type {
     DUCK_UUID, /* int128 with the highest bit flipped */
     DUCK_LIST, /* duck_list_entry; one child */
     DUCK_STRUCT,
-    DUCK_MAP,  /* as a list of structs {key, value}: one child with two children */
-    DUCK_NULL  /* a column of NULLs only */
+    DUCK_MAP, /* as a list of structs {key, value}: one child with two children */
+    DUCK_NULL /* a column of NULLs only */
 };
 
 struct duck_list_entry {

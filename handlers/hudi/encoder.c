@@ -243,8 +243,8 @@ static bool put_nested(struct field *f, const struct duck_vector *v, uint64_t ro
 static bool put_uuid(struct field *f, const struct duck_vector *v, uint64_t row, struct buf *b)
 {
     (void)f;
-    encoder_uint128 u = (encoder_uint128)integer_at(v->data, DUCK_INT128, row) ^
-                        ((encoder_uint128)1 << 127);
+    encoder_uint128 u =
+        (encoder_uint128)integer_at(v->data, DUCK_INT128, row) ^ ((encoder_uint128)1 << 127);
     char bytes[16];
     for (int i = 15; i >= 0; i--, u >>= 8)
         bytes[i] = (char)(unsigned char)u;
@@ -341,8 +341,9 @@ static put_fn *choose(const struct duck_vector *v, enum apply_form form)
     case APPLY_TIMESTAMPTZ: return put_timestamp;
     case APPLY_BYTEA: return put_bytea;
     case APPLY_UUID:
-        return v->type == DUCK_UUID ? put_uuid : v->type == DUCK_BLOB ? put_uuid_bytes
-                                                                       : put_uuid_text;
+        return v->type == DUCK_UUID   ? put_uuid
+               : v->type == DUCK_BLOB ? put_uuid_bytes
+                                      : put_uuid_text;
     case APPLY_TEXT:
     case APPLY_BY_TEXT:
     case APPLY_JSON:

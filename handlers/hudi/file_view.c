@@ -155,8 +155,8 @@ static struct folder_marks find_marks(const struct objstore_listing *files)
     return m;
 }
 
-static bool add_files(struct lister *l, const char *partition,
-                      const struct objstore_listing *files, struct err *err)
+static bool add_files(struct lister *l, const char *partition, const struct objstore_listing *files,
+                      struct err *err)
 {
     static const char *const others[] = {"orc", "hfile", "lance"};
     for (size_t i = 0; i < files->count; i++) {
@@ -256,8 +256,7 @@ static struct view_group *find_group(const struct view *v, const char *partition
     return NULL;
 }
 
-const struct view_group *view_find(const struct view *v, const char *partition,
-                                   const char *file_id)
+const struct view_group *view_find(const struct view *v, const char *partition, const char *file_id)
 {
     return find_group(v, partition, file_id);
 }

@@ -29,8 +29,8 @@ bool base_file_name_read(struct slice name, struct base_file_name *out);
 
 struct view_file {
     struct hudi_slice slice;
-    const char *key;  /* the instant with 17 digits */
-    int commit;       /* index in timeline.commits; VIEW_ARCHIVED or VIEW_HIDDEN */
+    const char *key; /* the instant with 17 digits */
+    int commit;      /* index in timeline.commits; VIEW_ARCHIVED or VIEW_HIDDEN */
 };
 
 enum {
@@ -41,9 +41,9 @@ enum {
 struct view_group {
     const char *partition;
     const char *file_id;
-    struct view_file *files;  /* by instant, ascending; borrowed */
+    struct view_file *files; /* by instant, ascending; borrowed */
     size_t nfiles;
-    const int *replaced_by;   /* indices of the replacecommits that name it; borrowed */
+    const int *replaced_by; /* indices of the replacecommits that name it; borrowed */
     size_t nreplaced;
 };
 

@@ -273,7 +273,8 @@ static bool plan_after(struct planner *p, const struct position *at, size_t limi
         return false;
     if (reason != NULL)
         return plan_snapshot(p, HUDI_PLAN_RECONCILE, reason, SIZE_MAX, out, err);
-    if (strcmp(at->key, planner_newest_key(p)) > 0 && timeline_find(&p->timeline, at->after) == NULL) {
+    if (strcmp(at->key, planner_newest_key(p)) > 0 &&
+        timeline_find(&p->timeline, at->after) == NULL) {
         out->after_is_ahead = true;
         return true;
     }

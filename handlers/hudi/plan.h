@@ -22,22 +22,22 @@ struct hudi_names {
 
 /* hoodie.properties, understood. */
 struct hudi_table {
-    struct objstore *store;          /* borrows; paths below are relative to it */
+    struct objstore *store; /* borrows; paths below are relative to it */
     const char *name;
-    int version;                     /* 0 to 9 */
-    int layout;                      /* timeline layout 1 or 2 (version 0 counts as 1) */
+    int version; /* 0 to 9 */
+    int layout;  /* timeline layout 1 or 2 (version 0 counts as 1) */
     bool merge_on_read;
-    struct hudi_names record_key;    /* as in the properties; empty when they name none */
-    struct hudi_names ordering;      /* precombine or ordering fields */
-    struct hudi_names partition;     /* without ":SIMPLE" and the like */
+    struct hudi_names record_key; /* as in the properties; empty when they name none */
+    struct hudi_names ordering;   /* precombine or ordering fields */
+    struct hudi_names partition;  /* without ":SIMPLE" and the like */
     bool hive_style;
     bool url_encoded;
-    bool drops_partition_columns;    /* partition columns stand in the path alone */
+    bool drops_partition_columns; /* partition columns stand in the path alone */
     bool has_meta_fields;
-    bool timeline_is_utc;            /* hoodie.table.timeline.timezone */
-    const char *payload_class;       /* Java class, or merge mode's name; NULL: none named */
-    const char *timeline_folder;     /* ".hoodie" or ".hoodie/timeline" */
-    const char *archive_folder;      /* where older instants go */
+    bool timeline_is_utc;        /* hoodie.table.timeline.timezone */
+    const char *payload_class;   /* Java class, or merge mode's name; NULL: none named */
+    const char *timeline_folder; /* ".hoodie" or ".hoodie/timeline" */
+    const char *archive_folder;  /* where older instants go */
 };
 
 /* Opens a table: reads .hoodie/hoodie.properties and refuses what cannot be read exactly.
@@ -46,11 +46,11 @@ struct hudi_table {
 MUST_USE bool hudi_table_open(struct arena *a, struct objstore *store, struct hudi_table *out,
                               struct err *err);
 
-struct hudi_slice {              /* one base file of a file group */
-    const char *path;            /* relative to the table */
+struct hudi_slice {   /* one base file of a file group */
+    const char *path; /* relative to the table */
     const char *partition_path;
     const char *file_id;
-    const char *instant;         /* requested time of the commit that wrote it */
+    const char *instant; /* requested time of the commit that wrote it */
 };
 
 struct hudi_slices {
@@ -59,30 +59,32 @@ struct hudi_slices {
 };
 
 enum hudi_plan_kind {
-    HUDI_PLAN_NOTHING,   /* no completed commit behind `after` */
-    HUDI_PLAN_FULL,      /* first run: all rows of the snapshot */
-    HUDI_PLAN_CHANGES,   /* rows of `read`, and keys that vanished from `before` */
-    HUDI_PLAN_RECONCILE  /* the way from `after` is lost (archived, cleaned, rolled back): all rows of
+    HUDI_PLAN_NOTHING,  /* no completed commit behind `after` */
+    HUDI_PLAN_FULL,     /* first run: all rows of the snapshot */
+    HUDI_PLAN_CHANGES,  /* rows of `read`, and keys that vanished from `before` */
+    HUDI_PLAN_RECONCILE /* the way from `after` is lost (archived, cleaned, rolled back): all rows of
                             the snapshot, and target keys that it does not have; `reason` says why */
 };
 
 struct hudi_plan {
     enum hudi_plan_kind kind;
-    const char *to;              /* requested time of the commit that is reached; NULL: NOTHING */
-    const char *to_completed;    /* completion time in layout 2; in layout 1 the same as `to`. Store it
+    const char *to;           /* requested time of the commit that is reached; NULL: NOTHING */
+    const char *to_completed; /* completion time in layout 2; in layout 1 the same as `to`. Store it
                                     and pass it as after_completed next time */
-    int64_t flushed_ms;          /* completion of `to`, Unix time in milliseconds, UTC */
-    size_t commits;              /* completed commits in (after, to] */
-    const char *reason;          /* RECONCILE, else NULL */
-    bool after_is_ahead;         /* `after` is later than the newest commit: a WARNING */
-    const char *waits_for;       /* layout 1: completed commits are left for a later run because this
+    int64_t flushed_ms;       /* completion of `to`, Unix time in milliseconds, UTC */
+    size_t commits;           /* completed commits in (after, to] */
+    const char *reason;       /* RECONCILE, else NULL */
+    bool after_is_ahead;      /* `after` is later than the newest commit: a WARNING */
+    const char *waits_for;    /* layout 1: completed commits are left for a later run because this
                                     earlier one is pending; else NULL */
-    struct hudi_slices read;     /* new slices of touched groups; FULL, RECONCILE: all of the snapshot */
+    struct hudi_slices
+        read; /* new slices of touched groups; FULL, RECONCILE: all of the snapshot */
     struct hudi_names commit_times; /* CHANGES: only rows with such a _hoodie_commit_time are
                                     upserts. Empty: rows must be compared with `before`, which then
                                     has all touched groups (meta fields off, or columns changed) */
-    struct hudi_slices before;   /* slices at `after` of the groups from which keys may have vanished */
-    struct hudi_slices rest;     /* CHANGES: slices of the snapshot that are not in `read` */
+    struct hudi_slices
+        before;              /* slices at `after` of the groups from which keys may have vanished */
+    struct hudi_slices rest; /* CHANGES: slices of the snapshot that are not in `read` */
 };
 
 /* after            position reached, requested time of 14 or 17 digits; NULL or "": from the beginning

@@ -7,7 +7,7 @@
 /* ---- timeline and position ---- */
 
 bool planner_load_timeline(struct arena *a, const struct hudi_table *t, struct timeline *out,
-                          struct err *err)
+                           struct err *err)
 {
     return timeline_load(a, t->store, t->layout, t->timeline_folder, t->archive_folder, out, err);
 }
@@ -55,8 +55,7 @@ bool planner_stop_before_pending(struct planner *p, const char *after_key, struc
 }
 
 /* Did a rollback or restore take this commit back? */
-static bool was_rolled_back(const struct planner *p, const char *commit, bool *out,
-                            struct err *err)
+static bool was_rolled_back(const struct planner *p, const char *commit, bool *out, struct err *err)
 {
     *out = false;
     for (size_t i = 0; i < p->timeline.rollbacks.count && !*out; i++) {
@@ -112,7 +111,7 @@ static bool locate_missing(struct planner *p, const struct position *at, const c
 }
 
 bool planner_locate(struct planner *p, const struct position *at, const char **reason,
-                   struct err *err)
+                    struct err *err)
 {
     const struct instant *found = timeline_find(&p->timeline, at->after);
     *reason = NULL;
@@ -154,8 +153,8 @@ bool planner_load_metadata(struct planner *p, size_t i, struct err *err)
 {
     if (p->loaded[i])
         return true;
-    if (!commit_metadata_load(p->arena, p->table->store, planner_commit_at(p, i)->path, &p->metadata[i],
-                              err))
+    if (!commit_metadata_load(p->arena, p->table->store, planner_commit_at(p, i)->path,
+                              &p->metadata[i], err))
         return false;
     p->loaded[i] = true;
     return check_names(&p->metadata[i], err);

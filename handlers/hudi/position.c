@@ -113,10 +113,11 @@ static const char *precombine_key(struct sync *s)
 
 bool sync_write_position(struct sync *s, bool filled_by_sync, struct err *err)
 {
-    const char *values[] = {s->target_oid, s->source_oid, s->target.name, s->source_name,
-                            s->table.payload_class, precombine_key(s), s->plan.to,
-                            s->plan.to_completed, filled_by_sync ? "true" : "false",
-                            s->position.commit};
+    const char *values[] = {
+        s->target_oid,     s->source_oid,          s->target.name,
+        s->source_name,    s->table.payload_class, precombine_key(s),
+        s->plan.to,        s->plan.to_completed,   filled_by_sync ? "true" : "false",
+        s->position.commit};
     struct pgresult *r;
     if (!pgclient_query(s->db, write_query, ARRAY_LEN(values), values, &r, err))
         return false;

@@ -132,7 +132,11 @@ static bool read_escape(struct cursor *c, char *dst, size_t *len)
         *len += write_utf8(dst + *len, u);
         return true;
     }
-    dst[(*len)++] = (char)(e == 't' ? '\t' : e == 'n' ? '\n' : e == 'r' ? '\r' : e == 'f' ? '\f' : e);
+    dst[(*len)++] = (char)(e == 't'   ? '\t'
+                           : e == 'n' ? '\n'
+                           : e == 'r' ? '\r'
+                           : e == 'f' ? '\f'
+                                      : e);
     return true;
 }
 
@@ -170,9 +174,11 @@ static void skip_separator(struct cursor *c)
 static bool is_utf8(const char *text)
 {
     for (const unsigned char *p = (const unsigned char *)text; *p != 0;) {
-        size_t n = *p < 0x80 ? 1 : *p >= 0xC2 && *p < 0xE0 ? 2 : (*p & 0xF0) == 0xE0 ? 3
-                   : *p >= 0xF0 && *p < 0xF5                                         ? 4
-                                                                                     : 0;
+        size_t n = *p < 0x80                 ? 1
+                   : *p >= 0xC2 && *p < 0xE0 ? 2
+                   : (*p & 0xF0) == 0xE0     ? 3
+                   : *p >= 0xF0 && *p < 0xF5 ? 4
+                                             : 0;
         if (n == 0 || (*p == 0xE0 && p[1] < 0xA0) || (*p == 0xED && p[1] >= 0xA0) ||
             (*p == 0xF0 && p[1] < 0x90) || (*p == 0xF4 && p[1] >= 0x90))
             return false;

@@ -11,7 +11,7 @@
 #include "base/slice.h"
 
 struct properties_item {
-    const char *key;   /* UTF-8, escapes resolved */
+    const char *key; /* UTF-8, escapes resolved */
     const char *value;
 };
 

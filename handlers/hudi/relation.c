@@ -99,8 +99,7 @@ bool relation_open(struct arena *a, struct duck *d, const struct hudi_table *tab
         if (table->drops_partition_columns &&
             !hudi_partition_values(a, table, slices->items[i].partition_path, &file.values, err))
             return false;
-        if (!sign(a, table, &file, err) ||
-            !add(a, out, &file, path, slices->count - i, err))
+        if (!sign(a, table, &file, err) || !add(a, out, &file, path, slices->count - i, err))
             return false;
     }
     return true;

@@ -18,11 +18,11 @@
 #include "plan.h"
 
 struct relation_group {
-    const char *signature;      /* names and types of all columns, and the path's values */
+    const char *signature; /* names and types of all columns, and the path's values */
     struct duck_vector *columns;
     size_t column_count;
-    const char **values;        /* of the table's partition columns; NULL: files have them */
-    const char **paths;         /* local files */
+    const char **values; /* of the table's partition columns; NULL: files have them */
+    const char **paths;  /* local files */
     size_t count;
 };
 

@@ -111,8 +111,8 @@ static void put_hex(struct buf *b, const unsigned char *bytes, size_t n)
 static void put_uuid(struct buf *b, const struct duck_vector *v, uint64_t row)
 {
     static const unsigned char cuts[6] = {0, 4, 6, 8, 10, 16};
-    render_uint128 u = (render_uint128)read_integer(v->data, DUCK_INT128, row) ^
-                       ((render_uint128)1 << 127);
+    render_uint128 u =
+        (render_uint128)read_integer(v->data, DUCK_INT128, row) ^ ((render_uint128)1 << 127);
     unsigned char bytes[16];
     for (int i = 15; i >= 0; i--, u >>= 8)
         bytes[i] = (unsigned char)u;

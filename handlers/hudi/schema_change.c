@@ -77,8 +77,8 @@ bool schema_change_find(const char *older, const char *newer, bool *changed, str
         return true;
     bool ok = json_read(slice_cstr(older), &a, err) && json_read(slice_cstr(newer), &b, err);
     if (ok)
-        *changed = fields_changed(json_find(json_root(a), "fields"),
-                                  json_find(json_root(b), "fields"));
+        *changed =
+            fields_changed(json_find(json_root(a), "fields"), json_find(json_root(b), "fields"));
     json_free(a);
     json_free(b);
     return ok || err_context(err, "schema of a commit");

@@ -35,7 +35,8 @@ static const char registry_query[] =
 static const char pairs_query[] =
     "SELECT target_column, source_column"
     "  FROM pgveneer.hudi_pairs($1::pg_catalog.oid, $2::pg_catalog.oid,"
-    "       (SELECT nullif(t.params -> 'columns', 'null') FROM pgveneer.task t WHERE t.task_id = $3))";
+    "       (SELECT nullif(t.params -> 'columns', 'null') FROM pgveneer.task t WHERE t.task_id = "
+    "$3))";
 
 static bool misconfigured(struct sync *s)
 {
@@ -187,8 +188,10 @@ static bool take_spec(struct sync *s, struct err *err)
         return err_no_memory(err);
     for (size_t i = 0; i < s->columns.count; i++)
         places[i] = s->columns.items[i].place;
-    s->spec = (struct apply_spec){.target = &s->target, .columns = places,
-                                  .count = s->columns.count, .ordering = ordering,
+    s->spec = (struct apply_spec){.target = &s->target,
+                                  .columns = places,
+                                  .count = s->columns.count,
+                                  .ordering = ordering,
                                   .commit_fields = s->columns.commit_fields};
     for (size_t i = 0; i < s->table.ordering.count; i++) {
         const struct column *c = NULL;

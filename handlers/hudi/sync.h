@@ -19,7 +19,7 @@
 #include "scratch.h"
 #include "task/job.h"
 
-struct sync_position {    /* a row of hudi.hudi_sync_state */
+struct sync_position { /* a row of hudi.hudi_sync_state */
     bool exists;
     const char *commit;    /* NULL: from the beginning */
     const char *completed; /* its completion time, NULL: set by hand */
@@ -27,9 +27,9 @@ struct sync_position {    /* a row of hudi.hudi_sync_state */
 };
 
 struct sync {
-    struct job *job;      /* borrows */
-    struct pgclient *db;  /* borrows */
-    struct arena a;       /* of the run; owns all below that is not said otherwise */
+    struct job *job;                     /* borrows */
+    struct pgclient *db;                 /* borrows */
+    struct arena a;                      /* of the run; owns all below that is not said otherwise */
     const char *target_oid, *source_oid; /* as text, for parameters */
     const char *source_name;
     const char *foldername;
@@ -43,9 +43,9 @@ struct sync {
     const char *missing_ordering; /* an ordering field that is not synchronised, or NULL */
     struct apply *apply;
     struct duck *duck;
-    struct scratch scratch;       /* where DuckDB spills */
-    struct buf log;               /* notes for last_log */
-    bool misconfigured;           /* the error is one that only a person can mend */
+    struct scratch scratch; /* where DuckDB spills */
+    struct buf log;         /* notes for last_log */
+    bool misconfigured;     /* the error is one that only a person can mend */
 };
 
 /* setup.c: reads the task's parameters, opens the table and checks what only the store knows.

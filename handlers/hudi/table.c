@@ -23,8 +23,8 @@ static bool read_file(struct arena *a, struct objstore *store, const char *path,
 {
     struct buf text;
     buf_init(&text, TABLE_MAX_PROPERTIES);
-    bool ok = objstore_read(store, path, &text, err) &&
-              properties_read(a, buf_slice(&text), p, err);
+    bool ok =
+        objstore_read(store, path, &text, err) && properties_read(a, buf_slice(&text), p, err);
     buf_fini(&text);
     return ok;
 }
@@ -109,8 +109,7 @@ static bool read_version(const struct properties *p, struct hudi_table *t, struc
 {
     if (!read_number(p, "hoodie.table.version", 0, &t->version, err))
         return false;
-    if (!read_number(p, "hoodie.timeline.layout.version", t->version >= 8 ? 2 : 1, &t->layout,
-                     err))
+    if (!read_number(p, "hoodie.timeline.layout.version", t->version >= 8 ? 2 : 1, &t->layout, err))
         return false;
     if (t->layout == 0)
         t->layout = 1;
@@ -177,10 +176,11 @@ static bool read_folders(struct arena *a, const struct properties *p, struct hud
         t->timeline_folder = ".hoodie";
         t->archive_folder = arena_printf(a, ".hoodie/%s", archive == NULL ? "archived" : archive);
     } else {
-        t->timeline_folder = arena_printf(a, ".hoodie/%s", timeline == NULL ? "timeline" : timeline);
+        t->timeline_folder =
+            arena_printf(a, ".hoodie/%s", timeline == NULL ? "timeline" : timeline);
         if (t->timeline_folder != NULL)
-            t->archive_folder = arena_printf(a, "%s/%s", t->timeline_folder,
-                                             history == NULL ? "history" : history);
+            t->archive_folder =
+                arena_printf(a, "%s/%s", t->timeline_folder, history == NULL ? "history" : history);
     }
     return t->archive_folder != NULL || err_no_memory(err);
 }
@@ -220,9 +220,12 @@ bool hudi_table_open(struct arena *a, struct objstore *store, struct hudi_table 
         return false;
     const char *zone = find_text(&p, "hoodie.table.timeline.timezone");
     out->name = properties_find(&p, "hoodie.table.name");
-    out->hive_style = properties_find_bool(&p, "hoodie.datasource.write.hive_style_partitioning", false);
-    out->url_encoded = properties_find_bool(&p, "hoodie.datasource.write.partitionpath.urlencode", false);
-    out->drops_partition_columns = properties_find_bool(&p, "hoodie.datasource.write.drop.partition.columns", false);
+    out->hive_style =
+        properties_find_bool(&p, "hoodie.datasource.write.hive_style_partitioning", false);
+    out->url_encoded =
+        properties_find_bool(&p, "hoodie.datasource.write.partitionpath.urlencode", false);
+    out->drops_partition_columns =
+        properties_find_bool(&p, "hoodie.datasource.write.drop.partition.columns", false);
     out->has_meta_fields = properties_find_bool(&p, "hoodie.populate.meta.fields", true);
     out->timeline_is_utc = zone != NULL && strcasecmp(zone, "UTC") == 0;
     out->payload_class = find_payload(&p);
@@ -233,9 +236,10 @@ bool hudi_table_open(struct arena *a, struct objstore *store, struct hudi_table 
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F'                                ? c - 'A' + 10
-                                                                 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* "%3A" to ":"; a "%" without two digits behind it stays. */
@@ -284,9 +288,10 @@ bool hudi_partition_values(struct arena *a, const struct hudi_table *t, const ch
     for (size_t i = 0; i < count; i++) {
         size_t n = i + 1 == count ? rest.len : slice_find_byte(rest, '/');
         if (slice_is_empty(rest))
-            return err_set(err, SQLSTATE_DATA_CORRUPTED,
-                           "partition \"%s\" has fewer folders than the table has partition columns",
-                           partition_path);
+            return err_set(
+                err, SQLSTATE_DATA_CORRUPTED,
+                "partition \"%s\" has fewer folders than the table has partition columns",
+                partition_path);
         if (!read_value(a, t, i, slice_part(rest, 0, n), &(*values)[i], err))
             return false;
         rest = slice_part(rest, n < rest.len ? n + 1 : n, rest.len);

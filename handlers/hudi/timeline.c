@@ -24,11 +24,16 @@ static const struct {
     const char *name;
     enum instant_action action;
 } actions[] = {
-    {"commit", INSTANT_COMMIT},           {"deltacommit", INSTANT_DELTACOMMIT},
-    {"replacecommit", INSTANT_REPLACECOMMIT}, {"clustering", INSTANT_CLUSTERING},
-    {"compaction", INSTANT_COMPACTION},   {"logcompaction", INSTANT_LOGCOMPACTION},
-    {"clean", INSTANT_CLEAN},             {"rollback", INSTANT_ROLLBACK},
-    {"restore", INSTANT_RESTORE},         {"savepoint", INSTANT_SAVEPOINT},
+    {"commit", INSTANT_COMMIT},
+    {"deltacommit", INSTANT_DELTACOMMIT},
+    {"replacecommit", INSTANT_REPLACECOMMIT},
+    {"clustering", INSTANT_CLUSTERING},
+    {"compaction", INSTANT_COMPACTION},
+    {"logcompaction", INSTANT_LOGCOMPACTION},
+    {"clean", INSTANT_CLEAN},
+    {"rollback", INSTANT_ROLLBACK},
+    {"restore", INSTANT_RESTORE},
+    {"savepoint", INSTANT_SAVEPOINT},
     {"indexing", INSTANT_INDEXING},
 };
 
@@ -170,14 +175,14 @@ static bool add_instant(struct arena *a, struct instants *list, size_t *capacity
     if (list->items == NULL)
         return err_no_memory(err);
     struct instant *it = &list->items[list->count];
-    *it = (struct instant){.path = file->path, .action = name->action,
-                           .modified_ms = file->modified_ms};
+    *it = (struct instant){
+        .path = file->path, .action = name->action, .modified_ms = file->modified_ms};
     it->requested = arena_copy(a, name->requested);
     if (!slice_is_empty(name->completed))
         it->completed = arena_copy(a, name->completed);
     it->requested_key = it->requested == NULL ? NULL : copy_key(a, it->requested);
-    it->order_key = layout == 2 && it->completed != NULL ? copy_key(a, it->completed)
-                                                         : it->requested_key;
+    it->order_key =
+        layout == 2 && it->completed != NULL ? copy_key(a, it->completed) : it->requested_key;
     if (it->requested_key == NULL || it->order_key == NULL)
         return err_no_memory(err);
     list->count++;
@@ -320,8 +325,8 @@ static bool hide_later(struct arena *a, struct timeline *t, const struct instant
         struct instant *newest = &t->commits.items[t->commits.count - 1];
         if (last != NULL && compare_by_order(newest, last) <= 0)
             break;
-        t->pending.items = grow_array(a, t->pending.items, t->pending.count, &room,
-                                      sizeof *t->pending.items);
+        t->pending.items =
+            grow_array(a, t->pending.items, t->pending.count, &room, sizeof *t->pending.items);
         if (t->pending.items == NULL)
             return err_no_memory(err);
         t->pending.items[t->pending.count++] = *newest;

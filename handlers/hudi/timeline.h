@@ -22,8 +22,8 @@ enum instant_action {
     INSTANT_COMMIT,
     INSTANT_DELTACOMMIT,
     INSTANT_REPLACECOMMIT,
-    INSTANT_CLUSTERING,  /* layout 2, pending only: it finishes as a replacecommit */
-    INSTANT_COMPACTION,  /* pending only: finishes as a commit */
+    INSTANT_CLUSTERING, /* layout 2, pending only: it finishes as a replacecommit */
+    INSTANT_COMPACTION, /* pending only: finishes as a commit */
     INSTANT_LOGCOMPACTION,
     INSTANT_CLEAN,
     INSTANT_ROLLBACK,
@@ -51,13 +51,13 @@ bool instant_name_read(struct slice name, int layout, struct instant_name *out);
 bool instant_key_read(const char *time, char key[INSTANT_KEY_SIZE]);
 
 struct instant {
-    const char *requested;      /* as in the file name */
-    const char *completed;      /* layout 2: as in the file name; else NULL */
-    const char *requested_key;  /* 17 digits */
-    const char *order_key;      /* by which the timeline runs: layout 1 requested, 2 completed */
-    const char *path;           /* of the completed file; of a pending one the requested or inflight file */
+    const char *requested;     /* as in the file name */
+    const char *completed;     /* layout 2: as in the file name; else NULL */
+    const char *requested_key; /* 17 digits */
+    const char *order_key;     /* by which the timeline runs: layout 1 requested, 2 completed */
+    const char *path; /* of the completed file; of a pending one the requested or inflight file */
     enum instant_action action;
-    int64_t modified_ms;        /* of the completed file */
+    int64_t modified_ms; /* of the completed file */
 };
 
 struct instants {
@@ -68,13 +68,14 @@ struct instants {
 struct timeline {
     int layout;
     const char *folder;
-    struct instants commits;    /* completed commit, deltacommit, replacecommit; by order_key */
-    struct instants rollbacks;  /* completed rollback and restore; by requested time */
-    struct instants pending;    /* not completed commit, deltacommit, replacecommit, clustering; by requested time */
-    bool restoring;             /* a restore is under way: commits vanish one by one */
-    size_t cleans;              /* files of clean instants, in any state */
-    bool has_archive;           /* older instants were moved to the archive or history */
-    const char *oldest_key;     /* smallest requested_key of `commits`; NULL: none */
+    struct instants commits;   /* completed commit, deltacommit, replacecommit; by order_key */
+    struct instants rollbacks; /* completed rollback and restore; by requested time */
+    struct instants
+        pending; /* not completed commit, deltacommit, replacecommit, clustering; by requested time */
+    bool restoring;         /* a restore is under way: commits vanish one by one */
+    size_t cleans;          /* files of clean instants, in any state */
+    bool has_archive;       /* older instants were moved to the archive or history */
+    const char *oldest_key; /* smallest requested_key of `commits`; NULL: none */
 };
 
 /* Lists the timeline so that nothing is missed that was there when the newest listed commit
@@ -82,9 +83,8 @@ struct timeline {
  * folder          ".hoodie" or ".hoodie/timeline"
  * archive_folder  where older instants go
  * Errors  58030 store (transient), 42501 */
-MUST_USE bool timeline_load(struct arena *a, struct objstore *store, int layout,
-                            const char *folder, const char *archive_folder, struct timeline *out,
-                            struct err *err);
+MUST_USE bool timeline_load(struct arena *a, struct objstore *store, int layout, const char *folder,
+                            const char *archive_folder, struct timeline *out, struct err *err);
 /* Completed commit with this requested time; NULL: none. */
 const struct instant *timeline_find(const struct timeline *t, const char *requested);
 /* Is the requested time that of a pending instant? */

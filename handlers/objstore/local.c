@@ -27,9 +27,9 @@
 #define LOCAL_READ_BYTES ((size_t)64 << 10)
 
 struct objstore {
-    int root_fd;                     /* O_PATH */
-    char *root;                      /* owns; resolved */
-    char *allowed[LOCAL_MAX_ROOTS];  /* owns; resolved */
+    int root_fd;                    /* O_PATH */
+    char *root;                     /* owns; resolved */
+    char *allowed[LOCAL_MAX_ROOTS]; /* owns; resolved */
     size_t nallowed;
     size_t fetched;
 };
@@ -94,8 +94,7 @@ static bool refuse_outside(const char *path, struct err *err)
 }
 
 /* The folder does not resolve: may the user know why? Only if what exists of it lies inside. */
-static bool refuse_missing(const struct objstore *st, const char *root, int errnum,
-                           struct err *err)
+static bool refuse_missing(const struct objstore *st, const char *root, int errnum, struct err *err)
 {
     char *parent = strdup(root);
     if (parent == NULL)
@@ -254,9 +253,8 @@ static bool add_entry(struct listing_builder *b, const char *name, const struct 
         b->items = items;
         b->capacity = capacity;
     }
-    const char *path = b->folder[0] == '\0'
-                           ? arena_copy_cstr(b->arena, name)
-                           : arena_printf(b->arena, "%s/%s", b->folder, name);
+    const char *path = b->folder[0] == '\0' ? arena_copy_cstr(b->arena, name)
+                                            : arena_printf(b->arena, "%s/%s", b->folder, name);
     if (path == NULL)
         return err_no_memory(err);
     b->items[b->count++] = (struct objstore_entry){
@@ -356,8 +354,8 @@ bool objstore_read(struct objstore *st, const char *path, struct buf *out, struc
     return ok;
 }
 
-bool objstore_fetch(struct objstore *st, struct arena *a, const char *path,
-                    const char **local_path, struct err *err)
+bool objstore_fetch(struct objstore *st, struct arena *a, const char *path, const char **local_path,
+                    struct err *err)
 {
     char where[PATH_MAX];
     int fd = -1;

@@ -176,7 +176,8 @@ static bool login_start(struct pgclient *c, const struct login *l, struct err *e
         return err_no_memory(err);
     PQsetErrorVerbosity(c->conn, PQERRORS_VERBOSE);
     PQsetNoticeReceiver(c->conn, on_notice, c);
-    if (!login_run(c->conn, timeout == NULL ? LOGIN_TIMEOUT_S : (int)strtol(timeout, NULL, 10), err))
+    if (!login_run(c->conn, timeout == NULL ? LOGIN_TIMEOUT_S : (int)strtol(timeout, NULL, 10),
+                   err))
         return false;
     PQsetErrorVerbosity(c->conn, PQERRORS_DEFAULT);
     c->cancel = PQgetCancel(c->conn);
@@ -196,8 +197,9 @@ bool pgclient_open(const char *conninfo, const char *dbname, const char *purpose
         goto out;
     }
     if (options == NULL) {
-        err_set(err, SQLSTATE_CONFIG_FILE_ERROR, "the connection string of the service login is "
-                                                 "malformed");
+        err_set(err, SQLSTATE_CONFIG_FILE_ERROR,
+                "the connection string of the service login is "
+                "malformed");
         err_hint(err, "Setting \"service\" takes a libpq string: host=... port=... user=...");
         goto out;
     }

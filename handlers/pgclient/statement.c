@@ -124,7 +124,8 @@ bool connection_finish(struct pgclient *c, PGresult **out, struct err *err)
         if (is_copy(res)) { /* nobody would end it */
             PQclear(res);
             c->lost = true;
-            ok = err_set(err, SQLSTATE_PROTOCOL_VIOLATION, "a COPY was started where none is meant");
+            ok =
+                err_set(err, SQLSTATE_PROTOCOL_VIOLATION, "a COPY was started where none is meant");
             break;
         }
         if (!is_good(res) && ok)

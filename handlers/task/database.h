@@ -19,7 +19,7 @@ struct database {
 struct databases {
     struct database *items; /* owns */
     size_t count;
-    const char *service;    /* borrows */
+    const char *service; /* borrows */
 };
 
 struct claim {

@@ -15,7 +15,8 @@
 static const char sql_look[] =
     "SELECT FROM pgveneer.task"
     " WHERE task_id = $1 AND fencing = $2::bigint AND state = 'active' AND lease_until IS NOT NULL";
-static const char sql_settle[] = "RESET ROLE; SET LOCAL search_path = ''; SET CONSTRAINTS ALL IMMEDIATE";
+static const char sql_settle[] =
+    "RESET ROLE; SET LOCAL search_path = ''; SET CONSTRAINTS ALL IMMEDIATE";
 static const char sql_history[] =
     "INSERT INTO pgveneer.task_history"
     "       (task_id, category, owner, run_start, run_end, outcome, row_count, detail)"
@@ -32,7 +33,8 @@ static const char sql_commit[] =
 
 static bool lost(struct err *err)
 {
-    return err_set(err, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the lease of the task was lost");
+    return err_set(err, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                   "the lease of the task was lost");
 }
 
 static bool stopped(const struct job *j, struct err *err)
@@ -47,7 +49,8 @@ bool job_begin(struct job *j, struct err *err)
     struct pgresult *r;
     if (job_must_stop(j))
         return stopped(j, err);
-    if (!pgclient_run(j->db, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = ''", err))
+    if (!pgclient_run(j->db, "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = ''",
+                      err))
         return false;
     if (!pgclient_query(j->db, sql_look, 2, values, &r, err))
         return false;

@@ -36,13 +36,13 @@ struct run {
     struct job job;
     struct job_lease lease;
     const struct task_kind *kind;
-    struct arena texts;     /* of struct job */
-    struct json *params;    /* owns */
+    struct arena texts;  /* of struct job */
+    struct json *params; /* owns */
     int64_t crash_times;
     const char *last_crash;
     enum job_outcome outcome;
     struct job_result result;
-    struct err err;         /* unless outcome is JOB_DONE */
+    struct err err; /* unless outcome is JOB_DONE */
 };
 
 static const char sql_read_task[] =
@@ -141,8 +141,8 @@ static void run_until_settled(struct run *run)
 {
     for (unsigned attempt = 2;; attempt++) {
         run_once(run);
-        int wait_ms = run->outcome == JOB_FAILED
-                          ? retry_wait_ms(&run_policy, attempt, &run->err) : -1;
+        int wait_ms =
+            run->outcome == JOB_FAILED ? retry_wait_ms(&run_policy, attempt, &run->err) : -1;
         if (wait_ms < 0 || lease_stop_of(&run->lease) != LEASE_STOP_NONE)
             return;
         log_err(LOG_LEVEL_WARNING, run->lease.who, "failed, is tried again", &run->err);
@@ -230,8 +230,8 @@ static int work(struct run *run, const struct task_kind *const *kinds, size_t ki
         return record_released(&run->lease, &ours, &err) ? JOB_EXIT_SETTLED : JOB_EXIT_NO_DATABASE;
     run->kind = find_kind(kinds, kind_count, run->job.category);
     if (run->kind == NULL) {
-        err_set(&run->err, SQLSTATE_FEATURE_NOT_SUPPORTED, "tasks of category \"%s\" are not known here",
-                run->job.category);
+        err_set(&run->err, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                "tasks of category \"%s\" are not known here", run->job.category);
         return settle(run);
     }
     if (!lease_guard(&run->lease, &run->err))
@@ -262,8 +262,11 @@ int job_main(const struct job_settings *settings, const struct task_kind *const 
     if (run == NULL)
         return code;
     arena_init(&run->texts, 0);
-    run->job = (struct job){.task_id = call->task_id, .dbname = call->dbname, .fencing = call->fencing,
-                            .settings = settings, .lease = &run->lease};
+    run->job = (struct job){.task_id = call->task_id,
+                            .dbname = call->dbname,
+                            .fencing = call->fencing,
+                            .settings = settings,
+                            .lease = &run->lease};
     if (!lease_open(&run->lease, settings->service, call, &held, &run->err))
         log_err(LOG_LEVEL_ERROR, run->lease.who, "could not take the lease", &run->err);
     else if (!held)

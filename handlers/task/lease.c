@@ -40,8 +40,7 @@
 #define LEASE_STUCK_MS 10000
 #define LEASE_TAKE_MS 10000
 
-static const char sql_setup[] =
-    "SET lock_timeout = '2s'; LISTEN pgveneer_task";
+static const char sql_setup[] = "SET lock_timeout = '2s'; LISTEN pgveneer_task";
 /* Ends what is left of the run before; of our own run, when the lease connection was lost, only the
  * old lease connection ($3 false). */
 static const char sql_end_predecessor[] =
@@ -256,9 +255,10 @@ static void cancel_target(struct job_lease *l)
 /* Waits for a signal, the end, a notification or the time. */
 static void wait_for_news(struct job_lease *l, int wait_ms)
 {
-    struct pollfd fds[] = {{.fd = l->signal_fd, .events = POLLIN},
-                           {.fd = l->over_fd, .events = POLLIN},
-                           {.fd = l->conn == NULL ? -1 : pgclient_socket(l->conn), .events = POLLIN}};
+    struct pollfd fds[] = {
+        {.fd = l->signal_fd, .events = POLLIN},
+        {.fd = l->over_fd, .events = POLLIN},
+        {.fd = l->conn == NULL ? -1 : pgclient_socket(l->conn), .events = POLLIN}};
     struct signalfd_siginfo info;
     struct err err;
     bool got;
@@ -323,7 +323,8 @@ void lease_unguard(struct job_lease *l)
         log_warning(l->who, "could not wake the lease thread");
     clock_gettime(CLOCK_REALTIME, &limit);
     limit.tv_sec += LEASE_STUCK_MS / 1000;
-    if (pthread_timedjoin_np(l->thread, NULL, &limit) != 0) { /* waits for a server that is silent */
+    if (pthread_timedjoin_np(l->thread, NULL, &limit) !=
+        0) { /* waits for a server that is silent */
         log_error(l->who, "the lease thread does not end: the process ends itself");
         _exit(JOB_EXIT_STUCK);
     }

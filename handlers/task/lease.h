@@ -10,11 +10,11 @@
 #include "task/job_main.h"
 
 /* Why a run has to stop. */
-#define LEASE_STOPS(X)                                                          \
-    X(NONE, "goes on")                                                          \
-    X(PAUSED, "the task was paused or suspended")                               \
-    X(LOST, "the task was removed, or somebody else has its lease")             \
-    X(SILENT, "the server has not answered for too long to be sure of the lease") \
+#define LEASE_STOPS(X)                                                                             \
+    X(NONE, "goes on")                                                                             \
+    X(PAUSED, "the task was paused or suspended")                                                  \
+    X(LOST, "the task was removed, or somebody else has its lease")                                \
+    X(SILENT, "the server has not answered for too long to be sure of the lease")                  \
     X(SIGNAL, "the worker told the process to stop, or ended")
 
 enum lease_stop {
@@ -24,23 +24,23 @@ enum lease_stop {
 };
 
 struct job_lease {
-    const char *service;        /* borrows, as the next two */
+    const char *service; /* borrows, as the next two */
     const char *dbname;
     const char *task_id;
     char fencing[24];
-    char who[96];               /* "task 64479410-…", for the log */
-    char purpose[64];           /* application_name */
-    char run_start[40];         /* server's time at which the run began */
-    struct pgclient *conn;      /* owns; the thread's between lease_guard and lease_unguard */
-    int64_t beat_ms;            /* when the server last confirmed the lease */
+    char who[96];          /* "task 64479410-…", for the log */
+    char purpose[64];      /* application_name */
+    char run_start[40];    /* server's time at which the run began */
+    struct pgclient *conn; /* owns; the thread's between lease_guard and lease_unguard */
+    int64_t beat_ms;       /* when the server last confirmed the lease */
     pthread_t thread;
-    bool guarded;               /* the thread runs */
-    int signal_fd;              /* SIGTERM and SIGINT */
-    int over_fd;                /* eventfd: lease_unguard wakes the thread */
-    atomic_int stop;            /* enum lease_stop */
+    bool guarded;    /* the thread runs */
+    int signal_fd;   /* SIGTERM and SIGINT */
+    int over_fd;     /* eventfd: lease_unguard wakes the thread */
+    atomic_int stop; /* enum lease_stop */
     atomic_bool over;
     pthread_mutex_t target_lock;
-    struct pgclient *target;    /* borrows: what is cancelled when the run has to stop */
+    struct pgclient *target; /* borrows: what is cancelled when the run has to stop */
 };
 
 /* Opens the lease connection, ends the predecessor's server processes, takes the advisory lock and

@@ -71,9 +71,17 @@ bool process_start(struct process *p, const char *program, int config_fd, const 
     char fencing[24];
     char task_id[sizeof claim->task_id];
     char name[sizeof p->dbname];
-    char *const argv[] = {(char[]){"pgveneer"}, (char[]){"job"}, (char[]){"-c"}, config,
-                          (char[]){"--dbname"}, name, (char[]){"--task-id"}, task_id,
-                          (char[]){"--fencing"}, fencing, NULL};
+    char *const argv[] = {(char[]){"pgveneer"},
+                          (char[]){"job"},
+                          (char[]){"-c"},
+                          config,
+                          (char[]){"--dbname"},
+                          name,
+                          (char[]){"--task-id"},
+                          task_id,
+                          (char[]){"--fencing"},
+                          fencing,
+                          NULL};
     pid_t worker = getpid();
     snprintf(config, sizeof config, "/dev/fd/%d", config_fd);
     snprintf(fencing, sizeof fencing, "%" PRId64, claim->fencing);

@@ -18,8 +18,8 @@ struct process {
     pid_t pid;
     char dbname[64];
     struct claim claim;
-    bool told_to_stop;   /* its end is no crash */
-    char crash[96];      /* how it ended, when that was a crash; else empty */
+    bool told_to_stop; /* its end is no crash */
+    char crash[96];    /* how it ended, when that was a crash; else empty */
     int64_t ended_ms;
 };
 

@@ -12,14 +12,14 @@
 
 #include "base/json.h"
 
-#define RELEASED                                                                         \
-    "lease_until = NULL, worker = NULL, lease_pid = NULL, lease_start = NULL,"           \
+#define RELEASED                                                                                   \
+    "lease_until = NULL, worker = NULL, lease_pid = NULL, lease_start = NULL,"                     \
     " work_pid = NULL, work_start = NULL"
 #define FORGIVEN "crash_times = 0, last_crash = ''"
 /* $3: start of the run */
-#define NEXT_START                                                                       \
-    "$3::timestamptz + run_every * (pg_catalog.floor("                                   \
-    "  extract(epoch FROM pg_catalog.clock_timestamp() - $3::timestamptz)"               \
+#define NEXT_START                                                                                 \
+    "$3::timestamptz + run_every * (pg_catalog.floor("                                             \
+    "  extract(epoch FROM pg_catalog.clock_timestamp() - $3::timestamptz)"                         \
     "  / extract(epoch FROM run_every))::float8 + 1)"
 
 static const char sql_done[] =
@@ -27,8 +27,7 @@ static const char sql_done[] =
     "       last_log = CASE state WHEN 'active' THEN $4 ELSE last_log END,"
     "       start_time = $3::timestamptz, end_time = pg_catalog.clock_timestamp(),"
     "       state = CASE WHEN state = 'active' AND run_every IS NULL THEN 'done' ELSE state END,"
-    "       next_start_time = " NEXT_START
-    " WHERE task_id = $1 AND fencing = $2::bigint";
+    "       next_start_time = " NEXT_START " WHERE task_id = $1 AND fencing = $2::bigint";
 /* $4 log, $5 suspend at once, $6 failures that suspend, $7 detail */
 static const char sql_failed[] =
     "WITH ended AS ("
@@ -58,7 +57,8 @@ static bool write_end(struct job_lease *l, const char *sql, size_t count, const 
         if (!pgclient_open(l->service, l->dbname, l->purpose, &l->conn, err))
             return false;
     }
-    pgclient_set_timeout(l->conn, 0); /* a locked row is worth waiting for: the end must not be lost */
+    pgclient_set_timeout(l->conn,
+                         0); /* a locked row is worth waiting for: the end must not be lost */
     if (!pgclient_run(l->conn, "SET lock_timeout = 0", err) ||
         !pgclient_query(l->conn, sql, count, values, &r, err))
         return false;
@@ -89,8 +89,12 @@ bool record_failed(struct job_lease *l, const struct err *why, bool suspend, con
 {
     char log[sizeof why->message + sizeof why->detail + sizeof why->hint + 64];
     char limit[16];
-    const char *const values[] = {l->task_id, l->fencing, l->run_start, log,
-                                  suspend ? "true" : "false", limit,
+    const char *const values[] = {l->task_id,
+                                  l->fencing,
+                                  l->run_start,
+                                  log,
+                                  suspend ? "true" : "false",
+                                  limit,
                                   is_object(detail) ? detail : "{}"};
     record_log_text(why, log, sizeof log);
     snprintf(limit, sizeof limit, "%d", JOB_MAX_FAILURES);

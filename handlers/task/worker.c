@@ -36,13 +36,13 @@ struct worker {
     struct databases databases;
     struct process *processes; /* owns; task_slots of them */
     size_t slots;
-    size_t turn;               /* database whose turn it is */
-    char name[96];             /* host:pid */
-    char categories[512];      /* array literal */
+    size_t turn;          /* database whose turn it is */
+    char name[96];        /* host:pid */
+    char categories[512]; /* array literal */
     int config_fd;
     int signal_fd;
-    int64_t scan_ms;           /* when to look for databases again */
-    int64_t drain_ms;          /* 0: works; else when jobs that have not stopped are killed */
+    int64_t scan_ms;  /* when to look for databases again */
+    int64_t drain_ms; /* 0: works; else when jobs that have not stopped are killed */
 };
 
 static int64_t clock_ms(void)

@@ -59,7 +59,8 @@ MUST_USE bool apply_end(struct apply *ap, int64_t *rows, struct err *err);
 void apply_abort(struct apply *ap, const char *reason);
 
 struct apply_action {
-    bool into_empty;     /* the target was empty: plain INSERT, which is twice as fast, is tried first */
+    bool
+        into_empty; /* the target was empty: plain INSERT, which is twice as fast, is tried first */
     bool only_differing; /* rows that are equal already are left alone (their xmin stays) */
     bool delete_missing; /* target keys that were not staged go */
     bool delete_staged;  /* keys of APPLY_KEYS go; they must have been staged */

@@ -36,8 +36,9 @@ enum apply_form {
 
 struct apply_column {
     const char *name;
-    const char *type;       /* declared, as SQL prints it */
-    const char *stage_type; /* base type under a domain with its modifier and collation; BY_TEXT: text */
+    const char *type; /* declared, as SQL prints it */
+    const char
+        *stage_type; /* base type under a domain with its modifier and collation; BY_TEXT: text */
     enum apply_form form;
     enum apply_form element; /* APPLY_ARRAY */
     uint32_t element_oid;    /* APPLY_ARRAY */
@@ -46,8 +47,8 @@ struct apply_column {
     unsigned precision;      /* numeric(p,s), arrays of it; 0: no limit */
     int scale;
     bool not_null;
-    bool generated;          /* GENERATED … STORED: nobody writes it */
-    size_t key_position;     /* 1-based place in the primary key, 0: not in it */
+    bool generated;      /* GENERATED … STORED: nobody writes it */
+    size_t key_position; /* 1-based place in the primary key, 0: not in it */
 };
 
 struct apply_target {

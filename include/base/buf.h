@@ -11,9 +11,9 @@
 #include "base/slice.h"
 
 struct buf {
-    char *data;       /* owns */
-    size_t start;     /* first unread byte */
-    size_t end;       /* behind the last byte */
+    char *data;   /* owns */
+    size_t start; /* first unread byte */
+    size_t end;   /* behind the last byte */
     size_t capacity;
     size_t max_bytes; /* limit of the unread length */
     bool failed;      /* an append did not fit or found no memory */

@@ -12,13 +12,13 @@
 
 #include "base/attr.h"
 
-struct err {            /* fixed size: copied across threads, never freed */
-    char sqlstate[6];   /* "42P01"; empty: no error */
-    char message[512];  /* one clause, lower case, no period, names quoted "like this" */
-    char detail[2048];  /* full sentences, or empty */
-    char hint[256];     /* what the user can do, or empty */
-    char where[128];    /* for the log only */
-    uint32_t position;  /* 1-based character in the client's text (field P), or 0 */
+struct err {           /* fixed size: copied across threads, never freed */
+    char sqlstate[6];  /* "42P01"; empty: no error */
+    char message[512]; /* one clause, lower case, no period, names quoted "like this" */
+    char detail[2048]; /* full sentences, or empty */
+    char hint[256];    /* what the user can do, or empty */
+    char where[128];   /* for the log only */
+    uint32_t position; /* 1-based character in the client's text (field P), or 0 */
 };
 
 /* SQLSTATEs of PostgreSQL (manual, appendix A) that we raise ourselves or branch on. */

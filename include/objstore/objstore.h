@@ -23,9 +23,9 @@ MUST_USE bool objstore_open_local(const char *root, const char *allowed_roots,
 void objstore_close(struct objstore *st);
 
 struct objstore_entry {
-    const char *path;     /* relative to the root */
+    const char *path; /* relative to the root */
     int64_t size_bytes;
-    int64_t modified_ms;  /* Unix time */
+    int64_t modified_ms; /* Unix time */
     bool is_folder;
 };
 

@@ -82,9 +82,9 @@ char *pgclient_quote_text(struct arena *a, const char *text);
 
 /* When and how often to try again: a value, not a loop with a sleep. */
 struct retry_policy {
-    unsigned attempts;    /* in all; 1: no retry */
-    unsigned base_ms;     /* wait before the second attempt; doubles each time */
-    unsigned cap_ms;      /* longest wait */
+    unsigned attempts; /* in all; 1: no retry */
+    unsigned base_ms;  /* wait before the second attempt; doubles each time */
+    unsigned cap_ms;   /* longest wait */
     unsigned jitter_percent;
 };
 /* Wait before attempt number `attempt` (2, 3, …), or -1: give up. Only transient errors are tried

@@ -35,9 +35,9 @@ struct job {
     const char *owner;             /* role name: who submitted the task */
     const struct json_val *params; /* pgveneer.task.params */
     int64_t fencing;
-    struct pgclient *db;           /* the work connection */
+    struct pgclient *db; /* the work connection */
     const struct job_settings *settings;
-    struct job_lease *lease;       /* the engine's */
+    struct job_lease *lease; /* the engine's */
 };
 
 enum job_outcome {
@@ -54,8 +54,8 @@ enum job_outcome {
 #define JOB_MAX_CRASHES 3
 
 struct job_result {
-    bool changed;      /* something was committed: the run gets a history row (see job_commit) */
-    char log[1024];    /* last_log after success; empty as a rule */
+    bool changed;   /* something was committed: the run gets a history row (see job_commit) */
+    char log[1024]; /* last_log after success; empty as a rule */
 };
 
 /* BEGIN (READ COMMITTED) and a look at the lease. Errors: 55000 lease lost, 57014 told to stop. */

@@ -7,17 +7,17 @@
 
 #include "task/job.h"
 
-struct job_call {          /* from the command line; borrowed */
+struct job_call { /* from the command line; borrowed */
     const char *dbname;
     const char *task_id;
-    int64_t fencing;       /* number of the claim: the run does nothing once the row has another */
+    int64_t fencing; /* number of the claim: the run does nothing once the row has another */
 };
 
 enum job_exit {
-    JOB_EXIT_SETTLED = 0,  /* the run's end is recorded, or the lease was given back or lost */
-    JOB_EXIT_USAGE = 2,    /* wrong arguments or configuration; for main.c */
+    JOB_EXIT_SETTLED = 0,     /* the run's end is recorded, or the lease was given back or lost */
+    JOB_EXIT_USAGE = 2,       /* wrong arguments or configuration; for main.c */
     JOB_EXIT_NO_DATABASE = 3, /* the end could not be recorded: the server does not answer */
-    JOB_EXIT_STUCK = 4     /* told to stop, and did not within 10 s */
+    JOB_EXIT_STUCK = 4        /* told to stop, and did not within 10 s */
 };
 
 /* Runs the task and returns the exit code of the process. Call it in a process that has no other

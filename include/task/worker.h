@@ -10,10 +10,10 @@
 #include "base/err.h"
 #include "task/job.h"
 
-struct worker_settings {     /* all borrowed, constant */
-    const char *service;     /* libpq string of the service login */
-    const char *databases;   /* comma-separated; NULL or empty: each that has the support schema */
-    unsigned task_slots;     /* jobs that run at the same time; 0 counts as 1 */
+struct worker_settings {   /* all borrowed, constant */
+    const char *service;   /* libpq string of the service login */
+    const char *databases; /* comma-separated; NULL or empty: each that has the support schema */
+    unsigned task_slots;   /* jobs that run at the same time; 0 counts as 1 */
     /* What is started for a run, with these arguments:
      *     <program> job -c /dev/fd/N --dbname D --task-id T --fencing F
      * "/proc/self/exe" for the own binary. */

@@ -57,8 +57,8 @@ static const char *type_of(const struct duck_vector *v)
 
 static int width_of(const char *type)
 {
-    static const char *const widening[] = {"smallint", "integer", "bigint", "real",
-                                           "double precision", "text"};
+    static const char *const widening[] = {"smallint", "integer",          "bigint",
+                                           "real",     "double precision", "text"};
     for (int i = 0; i < (int)ARRAY_LEN(widening); i++)
         if (strcmp(widening[i], type) == 0)
             return i;
@@ -152,8 +152,8 @@ int main(int argc, char **argv)
     struct duck *d;
     if (argc != 3)
         return 2;
-    struct duck_settings settings = {.library = argv[1], .temp_directory = "/tmp",
-                                     .memory_mb = 256, .threads = 1};
+    struct duck_settings settings = {
+        .library = argv[1], .temp_directory = "/tmp", .memory_mb = 256, .threads = 1};
     arena_init(&a, 0);
     if (!objstore_open_local(argv[2], argv[2], &store, &err) ||
         !hudi_table_open(&a, store, &t, &err) || !hudi_instants_list(&a, &t, &instants, &err) ||

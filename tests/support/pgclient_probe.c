@@ -46,14 +46,16 @@ static void values(struct pgclient *c)
     const char *const in[] = {"41", NULL};
     struct pgresult *r;
     struct err err;
-    if (!pgclient_query(c, "SELECT $1::int + 1, $2::text, true, 'x' WHERE $1 = '41'", 2, in, &r, &err)) {
+    if (!pgclient_query(c, "SELECT $1::int + 1, $2::text, true, 'x' WHERE $1 = '41'", 2, in, &r,
+                        &err)) {
         print_error(&err);
         return;
     }
     printf("%zu x %zu: %" PRId64 " %s %d %" PRId64 "\n", pgresult_rows(r), pgresult_columns(r),
            pgresult_int(r, 0, 0, -1), pgresult_value(r, 0, 1) == NULL ? "null" : "?",
            pgresult_bool(r, 0, 2), pgresult_int(r, 0, 3, -1));
-    printf("beyond: %s\n", pgresult_value(r, 1, 0) == NULL && pgresult_value(r, 0, 9) == NULL ? "null" : "?");
+    printf("beyond: %s\n",
+           pgresult_value(r, 1, 0) == NULL && pgresult_value(r, 0, 9) == NULL ? "null" : "?");
     pgresult_free(r);
 }
 
@@ -157,9 +159,14 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(struct pgclient *c);
-    } scenarios[] = {{"settings", settings}, {"values", values},   {"copies", copies},
-                     {"cancels", cancels},   {"losses", losses},   {"silence", silence},
-                     {"notifications", notifications}, {"notices", notices}};
+    } scenarios[] = {{"settings", settings},
+                     {"values", values},
+                     {"copies", copies},
+                     {"cancels", cancels},
+                     {"losses", losses},
+                     {"silence", silence},
+                     {"notifications", notifications},
+                     {"notices", notices}};
     struct pgclient *c;
     struct err err;
     if (argc < 3)

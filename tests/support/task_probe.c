@@ -111,9 +111,13 @@ static const struct task_kind *const kinds[] = {&probe};
 
 static int run_worker(const struct settings *s)
 {
-    const struct worker_settings w = {.service = s->service, .databases = s->databases,
-                                      .task_slots = s->task_slots, .program = "/proc/self/exe",
-                                      .config = s->text, .kinds = kinds, .kind_count = 1};
+    const struct worker_settings w = {.service = s->service,
+                                      .databases = s->databases,
+                                      .task_slots = s->task_slots,
+                                      .program = "/proc/self/exe",
+                                      .config = s->text,
+                                      .kinds = kinds,
+                                      .kind_count = 1};
     struct err err;
     if (worker_run(&w, &err))
         return 0;

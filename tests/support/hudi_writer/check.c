@@ -18,9 +18,10 @@ static const char *relation(struct writer *w, const struct hudi_slices *list)
     if (list->count == 0)
         return "(SELECT '' AS key, '' AS row, '' AS ct WHERE false)";
     const char *meta = w->table.has_meta_fields ? "_hoodie_file_name, _hoodie_commit_seqno" : "";
-    return text(w, "(SELECT key, CAST(r AS VARCHAR) AS row, ct FROM (SELECT %s || '|' || %s AS key, "
-                   "%s AS ct, * %s%s%s FROM read_parquet([%s], union_by_name = true, "
-                   "hive_partitioning = false)) r)",
+    return text(w,
+                "(SELECT key, CAST(r AS VARCHAR) AS row, ct FROM (SELECT %s || '|' || %s AS key, "
+                "%s AS ct, * %s%s%s FROM read_parquet([%s], union_by_name = true, "
+                "hive_partitioning = false)) r)",
                 rows_partition_expression(w), rows_key_expression(w),
                 w->table.has_meta_fields ? "_hoodie_commit_time" : "''",
                 meta[0] == '\0' ? "" : "EXCLUDE (", meta, meta[0] == '\0' ? "" : ")", paths);
@@ -42,8 +43,9 @@ static void apply_changes(struct writer *w, const struct hudi_plan *plan)
     const char *read = relation(w, &plan->read);
     db_run(w->db, text(w, "CREATE OR REPLACE TEMP TABLE fresh AS SELECT key, row FROM %s WHERE %s",
                        read, window(w, plan)));
-    db_run(w->db, text(w, "DELETE FROM m.state WHERE key IN (SELECT key FROM %s EXCEPT "
-                          "SELECT key FROM %s EXCEPT SELECT key FROM %s)",
+    db_run(w->db, text(w,
+                       "DELETE FROM m.state WHERE key IN (SELECT key FROM %s EXCEPT "
+                       "SELECT key FROM %s EXCEPT SELECT key FROM %s)",
                        relation(w, &plan->before), read, relation(w, &plan->rest)));
     db_run(w->db, "DELETE FROM m.state WHERE key IN (SELECT key FROM fresh)");
     db_run(w->db, "INSERT INTO m.state SELECT key, row FROM fresh");
@@ -74,15 +76,16 @@ static bool compare(struct writer *w, const char *to)
     struct hudi_names instants;
     struct hudi_plan full;
     if (!hudi_instants_list(&w->arena, &w->table, &instants, &err) ||
-        !hudi_plan_make(&w->arena, &w->table, NULL, NULL, (int64_t)index_of(&instants, to) + 1, &full,
-                        &err))
+        !hudi_plan_make(&w->arena, &w->table, NULL, NULL, (int64_t)index_of(&instants, to) + 1,
+                        &full, &err))
         die_of(&err);
     if (strcmp(full.to, to) != 0)
         return false;
     struct db_rows *r = db_query(
-        w->db, text(w, "SELECT (SELECT count(*) FROM (SELECT key, row FROM %s EXCEPT "
-                       "SELECT key, row FROM m.state)), (SELECT count(*) FROM (SELECT key, row "
-                       "FROM m.state EXCEPT SELECT key, row FROM %s)), (SELECT count(*) FROM m.state)",
+        w->db, text(w,
+                    "SELECT (SELECT count(*) FROM (SELECT key, row FROM %s EXCEPT "
+                    "SELECT key, row FROM m.state)), (SELECT count(*) FROM (SELECT key, row "
+                    "FROM m.state EXCEPT SELECT key, row FROM %s)), (SELECT count(*) FROM m.state)",
                     relation(w, &full.read), relation(w, &full.read)));
     if (db_rows_int(r, 0, 0) != 0 || db_rows_int(r, 0, 1) != 0)
         die("the state differs from the snapshot at %s: %lld rows are missing, %lld too many", to,

@@ -32,7 +32,8 @@ struct db *db_open(void)
     if (mkdtemp(d->folder) == NULL)
         die("could not make a temporary folder %s", d->folder);
     snprintf(path, sizeof path, "%s/db", d->folder);
-    if (duckdb_open(path, &d->db) != DuckDBSuccess || duckdb_connect(d->db, &d->conn) != DuckDBSuccess)
+    if (duckdb_open(path, &d->db) != DuckDBSuccess ||
+        duckdb_connect(d->db, &d->conn) != DuckDBSuccess)
         die("could not open DuckDB in %s", d->folder);
     db_run(d, "SET preserve_insertion_order = false");
     db_run(d, "SET TimeZone = 'UTC'");

@@ -220,10 +220,10 @@ void instant_begin(struct writer *w, const char *action, const char *operation)
 void instant_complete(struct writer *w, const void *data, size_t bytes)
 {
     const char *completed = w->o.completed != NULL ? w->o.completed : next_time(w);
-    const char *path = w->table.layout == 2
-                           ? text(w, "%s/%s_%s.%s", w->table.timeline_folder, w->instant,
-                                  completed, w->action)
-                           : text(w, "%s/%s.%s", w->table.timeline_folder, w->instant, w->action);
+    const char *path =
+        w->table.layout == 2
+            ? text(w, "%s/%s_%s.%s", w->table.timeline_folder, w->instant, completed, w->action)
+            : text(w, "%s/%s.%s", w->table.timeline_folder, w->instant, w->action);
     folder_publish(w, path, data, bytes);
     printf("%s\n", w->instant);
 }
@@ -231,15 +231,15 @@ void instant_complete(struct writer *w, const void *data, size_t bytes)
 void partition_begin(struct writer *w, const char *partition)
 {
     const char *folder = text(w, "%s/%s", w->o.dir, partition);
-    const char *mark = text(w, "%s%s.hoodie_partition_metadata", partition,
-                            partition[0] == '\0' ? "" : "/");
+    const char *mark =
+        text(w, "%s%s.hoodie_partition_metadata", partition, partition[0] == '\0' ? "" : "/");
     int depth = partition[0] == '\0' ? 0 : 1;
     for (const char *p = partition; *p != '\0'; p++)
         depth += *p == '/' ? 1 : 0;
     folder_make(folder);
     if (access(text(w, "%s/%s", w->o.dir, mark), F_OK) == 0)
         return;
-    const char *content = text(w, "#partition metadata\ncommitTime=%s\npartitionDepth=%d\n",
-                               w->instant, depth);
+    const char *content =
+        text(w, "#partition metadata\ncommitTime=%s\npartitionDepth=%d\n", w->instant, depth);
     folder_publish(w, mark, content, strlen(content));
 }

@@ -16,18 +16,21 @@ static const char usage[] =
     "  delete             keys of --keys-sql (a query with the record key columns)\n"
     "  insert-overwrite   partitions of --sql, or with --table the whole table\n"
     "  delete-partition   --partition-path P\n"
-    "  cluster            groups of all partitions, or of --partition-path, into --groups new ones\n"
+    "  cluster            groups of all partitions, or of --partition-path, into --groups new "
+    "ones\n"
     "  clean              keeps --keep files of each group (1)\n"
     "  archive            keeps --keep commits on the timeline (1)\n"
     "  rollback           of --time T, or the newest commit\n"
     "  begin              a pending commit (with --table: a replacecommit); complete it with the\n"
     "                     same --time\n"
     "  show               commits, and what a run behind --time (--completed) would read\n"
-    "  check              brings the model in the file --name forward by plans of --keep commits and\n"
+    "  check              brings the model in the file --name forward by plans of --keep commits "
+    "and\n"
     "                     compares it with the table's snapshots\n"
     "options\n"
     "  create:   --name N --key a,b --partition p --ordering o --layout 1|2 --version V\n"
-    "            --hive-style --url-encode --no-meta --drop-partition-columns --timezone UTC|LOCAL\n"
+    "            --hive-style --url-encode --no-meta --drop-partition-columns --timezone "
+    "UTC|LOCAL\n"
     "            --codec gzip|snappy|zstd --properties 'k=v;k=v'\n"
     "  commits:  --sql Q --groups N (new file groups per partition) --codec C --time T\n"
     "            --completed T --global (a key that moves leaves its old partition)\n";
@@ -38,7 +41,10 @@ struct option_row {
     enum { TEXT, NUMBER, FLAG } kind;
 };
 
-#define OPTION(name, member, kind) {name, offsetof(struct options, member), kind}
+#define OPTION(name, member, kind)                                                                 \
+    {                                                                                              \
+        name, offsetof(struct options, member), kind                                               \
+    }
 
 static const struct option_row option_rows[] = {
     OPTION("--name", name, TEXT),

@@ -10,18 +10,22 @@
 #define N_STRING "[\"null\",\"string\"]"
 #define N_LONG "[\"null\",\"long\"]"
 #define FIELD(name, type) "{\"name\":\"" name "\",\"type\":" type "}"
-#define RECORD(name, fields)                                                                        \
-    "{\"type\":\"record\",\"name\":\"" name                                                         \
+#define RECORD(name, fields)                                                                       \
+    "{\"type\":\"record\",\"name\":\"" name                                                        \
     "\",\"namespace\":\"org.apache.hudi.avro.model\",\"fields\":[" fields "]}"
 
 static const char stat_fields[] =
-    FIELD("fileId", N_STRING) "," FIELD("path", N_STRING) "," FIELD("prevCommit", N_STRING) ","
-    FIELD("numWrites", N_LONG) "," FIELD("numDeletes", N_LONG) ","
-    FIELD("numUpdateWrites", N_LONG) "," FIELD("totalWriteBytes", N_LONG) ","
-    FIELD("totalWriteErrors", N_LONG) "," FIELD("partitionPath", N_STRING) ","
-    FIELD("numInserts", N_LONG) "," FIELD("fileSizeInBytes", N_LONG) ","
-    FIELD("baseFile", N_STRING) "," FIELD("logFiles", "[\"null\",{\"type\":\"array\",\"items\":\"string\"}]")
-    "," FIELD("numUpdates", N_LONG);
+    FIELD("fileId", N_STRING) "," FIELD("path", N_STRING) "," FIELD("prevCommit", N_STRING) "," FIELD("numWrites", N_LONG) "," FIELD("numDeletes", N_LONG) "," FIELD(
+        "numUpdateWrites",
+        N_LONG) "," FIELD("totalWriteBytes",
+                          N_LONG) "," FIELD("totalWriteErrors",
+                                            N_LONG) "," FIELD("partitionPath",
+                                                              N_STRING) "," FIELD("numInserts",
+                                                                                  N_LONG) "," FIELD("fileSizeInBytes",
+                                                                                                    N_LONG) "," FIELD("baseFile",
+                                                                                                                      N_STRING) "," FIELD("logFiles",
+                                                                                                                                          "[\"null\",{\"type\":\"array\",\"items\":\"string\"}]") "," FIELD("numUpdates",
+                                                                                                                                                                                                            N_LONG);
 
 static void put_long(struct buf *b, int64_t v)
 {
@@ -100,15 +104,17 @@ static void json_stat(struct buf *b, const struct stat_out *s)
     json_text(b, "path", s->path);
     buf_append_cstr(b, "      \"cdcStats\" : null,\n");
     json_text(b, "prevCommit", s->prev_commit == NULL ? "null" : s->prev_commit);
-    buf_printf(b, "      \"numWrites\" : %lld,\n      \"numDeletes\" : %lld,\n"
-                  "      \"numUpdateWrites\" : %lld,\n      \"numInserts\" : %lld,\n"
-                  "      \"totalWriteBytes\" : %lld,\n      \"totalWriteErrors\" : 0,\n"
-                  "      \"tempPath\" : null,\n",
+    buf_printf(b,
+               "      \"numWrites\" : %lld,\n      \"numDeletes\" : %lld,\n"
+               "      \"numUpdateWrites\" : %lld,\n      \"numInserts\" : %lld,\n"
+               "      \"totalWriteBytes\" : %lld,\n      \"totalWriteErrors\" : 0,\n"
+               "      \"tempPath\" : null,\n",
                (long long)s->num_writes, (long long)s->num_deletes, (long long)s->num_updates,
                (long long)s->num_inserts, (long long)s->size_bytes);
     json_text(b, "partitionPath", s->partition);
-    buf_printf(b, "      \"fileSizeInBytes\" : %lld,\n      \"minEventTime\" : null,\n"
-                  "      \"maxEventTime\" : null\n    }",
+    buf_printf(b,
+               "      \"fileSizeInBytes\" : %lld,\n      \"minEventTime\" : null,\n"
+               "      \"maxEventTime\" : null\n    }",
                (long long)s->size_bytes);
 }
 
@@ -233,19 +239,20 @@ static void write_avro(const struct writer *w, struct buf *out)
     struct buf schema, object;
     buf_init(&schema, 1 << 20);
     buf_init(&object, (size_t)1 << 30);
-    buf_printf(&schema,
-               "{\"type\":\"record\",\"name\":\"%s\",\"namespace\":\"org.apache.hudi.avro.model\","
-               "\"fields\":[{\"name\":\"partitionToWriteStats\",\"type\":[\"null\",{\"type\":\"map\","
-               "\"values\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":"
-               "\"HoodieWriteStat\",\"fields\":[%s]}}}]},"
-               "{\"name\":\"compacted\",\"type\":[\"null\",\"boolean\"]},"
-               "{\"name\":\"extraMetadata\",\"type\":[\"null\",{\"type\":\"map\",\"values\":\"string\"}]},"
-               "{\"name\":\"version\",\"type\":[\"int\",\"null\"]},"
-               "{\"name\":\"operationType\",\"type\":[\"null\",\"string\"]}%s]}",
-               replaces ? "HoodieReplaceCommitMetadata" : "HoodieCommitMetadata", stat_fields,
-               replaces ? ",{\"name\":\"partitionToReplaceFileIds\",\"type\":[\"null\",{\"type\":\"map\","
-                          "\"values\":{\"type\":\"array\",\"items\":\"string\"}}]}"
-                        : "");
+    buf_printf(
+        &schema,
+        "{\"type\":\"record\",\"name\":\"%s\",\"namespace\":\"org.apache.hudi.avro.model\","
+        "\"fields\":[{\"name\":\"partitionToWriteStats\",\"type\":[\"null\",{\"type\":\"map\","
+        "\"values\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":"
+        "\"HoodieWriteStat\",\"fields\":[%s]}}}]},"
+        "{\"name\":\"compacted\",\"type\":[\"null\",\"boolean\"]},"
+        "{\"name\":\"extraMetadata\",\"type\":[\"null\",{\"type\":\"map\",\"values\":\"string\"}]},"
+        "{\"name\":\"version\",\"type\":[\"int\",\"null\"]},"
+        "{\"name\":\"operationType\",\"type\":[\"null\",\"string\"]}%s]}",
+        replaces ? "HoodieReplaceCommitMetadata" : "HoodieCommitMetadata", stat_fields,
+        replaces ? ",{\"name\":\"partitionToReplaceFileIds\",\"type\":[\"null\",{\"type\":\"map\","
+                   "\"values\":{\"type\":\"array\",\"items\":\"string\"}}]}"
+                 : "");
     avro_stats(w, &object);
     put_long(&object, 1);
     buf_append_byte(&object, 0); /* compacted: false */
@@ -273,8 +280,8 @@ void metadata_write_commit(const struct writer *w, struct buf *out)
 void metadata_write_clustering_plan(struct buf *out)
 {
     static const char schema[] =
-        RECORD("HoodieRequestedReplaceMetadata", FIELD("operationType", N_STRING) ","
-               FIELD("version", "[\"int\",\"null\"]"));
+        RECORD("HoodieRequestedReplaceMetadata",
+               FIELD("operationType", N_STRING) "," FIELD("version", "[\"int\",\"null\"]"));
     struct buf object;
     buf_init(&object, 1024);
     put_some_text(&object, "CLUSTER");
@@ -287,15 +294,20 @@ void metadata_write_clustering_plan(struct buf *out)
 void metadata_write_rollback(const struct writer *w, const char *commit, const char *action,
                              struct buf *out)
 {
-    static const char schema[] = RECORD(
-        "HoodieRollbackMetadata",
-        FIELD("startRollbackTime", "\"string\"") "," FIELD("timeTakenInMillis", "\"long\"") ","
-        FIELD("totalFilesDeleted", "\"int\"") ","
-        FIELD("commitsRollback", "{\"type\":\"array\",\"items\":\"string\"}") ","
-        FIELD("version", "[\"int\",\"null\"]") ","
-        FIELD("instantsRollback",
-              "{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"HoodieInstantInfo\","
-              "\"fields\":[" FIELD("commitTime", "\"string\"") "," FIELD("action", "\"string\"") "]}}"));
+    static const char schema
+        [] = RECORD("HoodieRollbackMetadata",
+                    FIELD("startRollbackTime", "\"string\"") "," FIELD("timeTakenInMillis", "\"long"
+                                                                                            "\"") "," FIELD(
+                        "totalFilesDeleted",
+                        "\"int\"") "," FIELD("commitsRollback", "{\"type\":\"array\",\"items\":"
+                                                                "\"string\"}") "," FIELD("version",
+                                                                                         "[\"int\","
+                                                                                         "\"null\""
+                                                                                         "]") "," FIELD("instantsRollback",
+                                                                                                        "{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"HoodieInstantInfo\","
+                                                                                                        "\"fields\":[" FIELD("commitTime", "\"string\"") "," FIELD(
+                                                                                                            "action",
+                                                                                                            "\"string\"") "]}}"));
     struct buf object;
     buf_init(&object, 4096);
     put_text(&object, w->instant);
@@ -319,9 +331,10 @@ void metadata_write_clean(const struct writer *w, int64_t files, const char *ear
 {
     static const char schema[] = RECORD(
         "HoodieCleanMetadata",
-        FIELD("startCleanTime", "\"string\"") "," FIELD("timeTakenInMillis", "\"long\"") ","
-        FIELD("totalFilesDeleted", "\"int\"") "," FIELD("earliestCommitToRetain", "\"string\"") ","
-        FIELD("version", "[\"int\",\"null\"]"));
+        FIELD("startCleanTime", "\"string\"") "," FIELD("timeTakenInMillis", "\"long\"") "," FIELD(
+            "totalFilesDeleted",
+            "\"int\"") "," FIELD("earliestCommitToRetain",
+                                 "\"string\"") "," FIELD("version", "[\"int\",\"null\"]"));
     struct buf object;
     buf_init(&object, 4096);
     put_text(&object, w->instant);

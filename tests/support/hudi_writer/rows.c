@@ -94,16 +94,16 @@ void rows_open(struct writer *w)
 {
     w->db = db_open();
     db_run(w->db, "CREATE TABLE slice (part VARCHAR, file_id VARCHAR, path VARCHAR, "
-                      "name VARCHAR, instant VARCHAR)");
+                  "name VARCHAR, instant VARCHAR)");
     for (size_t i = 0; i < w->view.ngroups; i++) {
         const struct view_file *f = view_slice(&w->view.groups[i], w->all);
         if (f == NULL)
             continue;
         db_run(w->db,
-                 text(w, "INSERT INTO slice VALUES (%s, %s, %s, %s, %s)",
-                      rows_literal(w, f->slice.partition_path), rows_literal(w, f->slice.file_id),
-                      rows_literal(w, text(w, "%s/%s", w->o.dir, f->slice.path)),
-                      rows_literal(w, f->slice.path), rows_literal(w, f->slice.instant)));
+               text(w, "INSERT INTO slice VALUES (%s, %s, %s, %s, %s)",
+                    rows_literal(w, f->slice.partition_path), rows_literal(w, f->slice.file_id),
+                    rows_literal(w, text(w, "%s/%s", w->o.dir, f->slice.path)),
+                    rows_literal(w, f->slice.path), rows_literal(w, f->slice.instant)));
     }
 }
 
@@ -114,12 +114,12 @@ static void read_keys(struct writer *w)
     db_run(w->db, "CREATE TABLE held (part VARCHAR, file_id VARCHAR, key VARCHAR)");
     if (db_rows_count(r) > 0) {
         db_run(w->db, "SET VARIABLE paths = (SELECT list(path) FROM slice)");
-        db_run(w->db,
-                 text(w, "INSERT INTO held SELECT s.part, s.file_id, %s FROM "
-                         "read_parquet(getvariable('paths'), filename = '__file', "
-                         "union_by_name = true, hive_partitioning = false) r "
-                         "JOIN slice s ON s.path = r.__file",
-                      file_key(w)));
+        db_run(w->db, text(w,
+                           "INSERT INTO held SELECT s.part, s.file_id, %s FROM "
+                           "read_parquet(getvariable('paths'), filename = '__file', "
+                           "union_by_name = true, hive_partitioning = false) r "
+                           "JOIN slice s ON s.path = r.__file",
+                           file_key(w)));
     }
     db_rows_free(r);
 }
@@ -157,8 +157,9 @@ static const char *avro_type(struct writer *w, const char *type)
         if (strcmp(types[i].duck, type) == 0)
             return types[i].avro;
     if (sscanf(type, "DECIMAL(%d,%d)", &precision, &scale) == 2)
-        return text(w, "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":%d,"
-                       "\"scale\":%d}",
+        return text(w,
+                    "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":%d,"
+                    "\"scale\":%d}",
                     precision, scale);
     return "\"string\"";
 }
@@ -166,15 +167,16 @@ static const char *avro_type(struct writer *w, const char *type)
 static void describe_schema(struct writer *w)
 {
     struct db_rows *r = db_query(w->db, "SELECT column_name, data_type FROM "
-                                              "(DESCRIBE incoming) t(column_name, data_type) "
-                                              "WHERE NOT starts_with(column_name, '__')");
+                                        "(DESCRIBE incoming) t(column_name, data_type) "
+                                        "WHERE NOT starts_with(column_name, '__')");
     const char *fields = "";
     for (size_t i = 0; i < db_rows_count(r); i++)
-        fields = text(w, "%s%s{\"name\":\"%s\",\"type\":[\"null\",%s],\"default\":null}", fields,
-                      i == 0 ? "" : ",", db_rows_text(r, i, 0),
-                      avro_type(w, db_rows_text(r, i, 1)));
-    w->schema = text(w, "{\"type\":\"record\",\"name\":\"%s_record\",\"namespace\":\"hoodie.%s\","
-                        "\"fields\":[%s]}",
+        fields =
+            text(w, "%s%s{\"name\":\"%s\",\"type\":[\"null\",%s],\"default\":null}", fields,
+                 i == 0 ? "" : ",", db_rows_text(r, i, 0), avro_type(w, db_rows_text(r, i, 1)));
+    w->schema = text(w,
+                     "{\"type\":\"record\",\"name\":\"%s_record\",\"namespace\":\"hoodie.%s\","
+                     "\"fields\":[%s]}",
                      w->table.name, w->table.name, fields);
     db_rows_free(r);
 }
@@ -191,9 +193,12 @@ static void read_incoming(struct writer *w, bool unique)
                     w->table.ordering.count == 0 ? "" : " ORDER BY ",
                     w->table.ordering.count == 0 ? "" : rows_ident(w, w->table.ordering.items[0]),
                     w->table.ordering.count == 0 ? "" : " DESC NULLS LAST");
-    db_run(w->db, text(w, "CREATE TABLE incoming AS SELECT *, coalesce(%s, '__null__') AS __key, %s AS __part "
-                              "FROM (%s) %s",
-                           rows_key_expression(w), rows_partition_expression(w), w->o.sql, pick));
+    db_run(
+        w->db,
+        text(w,
+             "CREATE TABLE incoming AS SELECT *, coalesce(%s, '__null__') AS __key, %s AS __part "
+             "FROM (%s) %s",
+             rows_key_expression(w), rows_partition_expression(w), w->o.sql, pick));
     describe_schema(w);
 }
 
@@ -221,9 +226,9 @@ void rows_write_file(struct writer *w, const char *select, struct stat_out *stat
                                   rows_literal(w, name), select);
     stat->path = text(w, "%s%s%s", stat->partition, stat->partition[0] == '\0' ? "" : "/", name);
     partition_begin(w, stat->partition);
-    stat->num_writes = db_run(w->db, text(w, "COPY (%s) TO %s (FORMAT parquet, COMPRESSION %s)",
-                                              rows, rows_literal(w, temp),
-                                              codec == NULL ? "gzip" : codec));
+    stat->num_writes =
+        db_run(w->db, text(w, "COPY (%s) TO %s (FORMAT parquet, COMPRESSION %s)", rows,
+                           rows_literal(w, temp), codec == NULL ? "gzip" : codec));
     if (rename(temp, text(w, "%s/%s", w->o.dir, stat->path)) != 0)
         die("could not move a data file to %s", stat->path);
     stat->size_bytes = folder_file_size(w, stat->path);
@@ -237,10 +242,11 @@ static const char *select_added(struct writer *w, const char *file_id)
     const char *from = text(w, "FROM adds a WHERE __file = %s", rows_literal(w, file_id));
     if (!w->table.has_meta_fields)
         return text(w, "SELECT %s %s", data_columns(w, "a"), from);
-    return text(w, "SELECT %s AS _hoodie_commit_time, "
-                   "%s || CAST(row_number() OVER () AS VARCHAR) AS _hoodie_commit_seqno, "
-                   "__key AS _hoodie_record_key, __part AS _hoodie_partition_path, "
-                   "'' AS _hoodie_file_name, %s %s",
+    return text(w,
+                "SELECT %s AS _hoodie_commit_time, "
+                "%s || CAST(row_number() OVER () AS VARCHAR) AS _hoodie_commit_seqno, "
+                "__key AS _hoodie_record_key, __part AS _hoodie_partition_path, "
+                "'' AS _hoodie_file_name, %s %s",
                 rows_literal(w, w->instant),
                 rows_literal(w, text(w, "%s_%zu_", w->instant, w->nstats)), data_columns(w, "a"),
                 from);
@@ -248,8 +254,9 @@ static const char *select_added(struct writer *w, const char *file_id)
 
 static const char *select_kept(struct writer *w, const char *path, const char *file_id)
 {
-    return text(w, "SELECT * FROM read_parquet(%s, hive_partitioning = false) WHERE %s NOT IN "
-                   "(SELECT key FROM drops WHERE file_id = %s)",
+    return text(w,
+                "SELECT * FROM read_parquet(%s, hive_partitioning = false) WHERE %s NOT IN "
+                "(SELECT key FROM drops WHERE file_id = %s)",
                 rows_literal(w, path), file_key(w), rows_literal(w, file_id));
 }
 
@@ -301,35 +308,38 @@ static void complete(struct writer *w)
 /* Groups for new keys: those of the partition, or --groups new ones. */
 static void make_targets(struct writer *w, bool always_new)
 {
-    db_run(w->db, text(w, "CREATE TABLE target AS SELECT part, file_id, "
-                              "row_number() OVER (PARTITION BY part ORDER BY file_id) - 1 AS idx "
-                              "FROM slice WHERE %s",
-                           always_new ? "false" : "true"));
-    db_run(w->db, text(w, "INSERT INTO target SELECT p.part, CAST(uuid() AS VARCHAR) || '-0', n.i "
-                              "FROM (SELECT DISTINCT __part AS part FROM incoming "
-                              "WHERE __part NOT IN (SELECT part FROM target)) p, "
-                              "range(%d) n(i)",
-                           w->o.groups < 1 ? 1 : w->o.groups));
+    db_run(w->db, text(w,
+                       "CREATE TABLE target AS SELECT part, file_id, "
+                       "row_number() OVER (PARTITION BY part ORDER BY file_id) - 1 AS idx "
+                       "FROM slice WHERE %s",
+                       always_new ? "false" : "true"));
+    db_run(w->db, text(w,
+                       "INSERT INTO target SELECT p.part, CAST(uuid() AS VARCHAR) || '-0', n.i "
+                       "FROM (SELECT DISTINCT __part AS part FROM incoming "
+                       "WHERE __part NOT IN (SELECT part FROM target)) p, "
+                       "range(%d) n(i)",
+                       w->o.groups < 1 ? 1 : w->o.groups));
     db_run(w->db, "CREATE TABLE target_list AS SELECT part, list(file_id ORDER BY idx) AS ids "
                   "FROM target GROUP BY part");
 }
 
 static void place_rows(struct writer *w, bool match)
 {
-    db_run(w->db, text(w, "CREATE TABLE adds AS SELECT i.*, coalesce(h.file_id, "
-                          "t.ids[CAST(hash(i.__key) %% len(t.ids) AS BIGINT) + 1]) AS __file "
-                          "FROM incoming i LEFT JOIN (SELECT part, key, min(file_id) AS file_id "
-                          "FROM held WHERE %s GROUP BY part, key) h "
-                          "ON h.part = i.__part AND h.key = i.__key "
-                          "JOIN target_list t ON t.part = i.__part",
+    db_run(w->db, text(w,
+                       "CREATE TABLE adds AS SELECT i.*, coalesce(h.file_id, "
+                       "t.ids[CAST(hash(i.__key) %% len(t.ids) AS BIGINT) + 1]) AS __file "
+                       "FROM incoming i LEFT JOIN (SELECT part, key, min(file_id) AS file_id "
+                       "FROM held WHERE %s GROUP BY part, key) h "
+                       "ON h.part = i.__part AND h.key = i.__key "
+                       "JOIN target_list t ON t.part = i.__part",
                        match ? "true" : "false"));
     db_run(w->db, "CREATE TABLE drops (part VARCHAR, file_id VARCHAR, key VARCHAR, lost BOOLEAN)");
     if (match)
         db_run(w->db, "INSERT INTO drops SELECT h.part, h.file_id, h.key, false FROM held h "
-                          "JOIN incoming i ON h.part = i.__part AND h.key = i.__key");
+                      "JOIN incoming i ON h.part = i.__part AND h.key = i.__key");
     if (match && w->o.global)
         db_run(w->db, "INSERT INTO drops SELECT h.part, h.file_id, h.key, true FROM held h "
-                          "JOIN incoming i ON h.part <> i.__part AND h.key = i.__key");
+                      "JOIN incoming i ON h.part <> i.__part AND h.key = i.__key");
 }
 
 /* insert: keys are neither matched with those of the table nor among themselves. */
@@ -355,32 +365,34 @@ void rows_delete(struct writer *w)
     instant_begin(w, "commit", "DELETE");
     read_keys(w);
     db_run(w->db, text(w, "CREATE TABLE gone AS SELECT DISTINCT %s AS key FROM (%s)",
-                           rows_key_expression(w), w->o.sql));
+                       rows_key_expression(w), w->o.sql));
     db_run(w->db, "CREATE TABLE adds (__key VARCHAR, __part VARCHAR, __file VARCHAR)");
     db_run(w->db, "CREATE TABLE drops AS SELECT h.part, h.file_id, h.key, true AS lost "
-                      "FROM held h JOIN gone g ON g.key = h.key");
+                  "FROM held h JOIN gone g ON g.key = h.key");
     write_groups(w);
     complete(w);
 }
 
 static void replace_groups(struct writer *w, const char *condition)
 {
-    struct db_rows *r = db_query(w->db, text(w, "SELECT part, file_id FROM slice WHERE %s "
-                                                      "ORDER BY 1, 2",
-                                                   condition));
+    struct db_rows *r = db_query(w->db, text(w,
+                                             "SELECT part, file_id FROM slice WHERE %s "
+                                             "ORDER BY 1, 2",
+                                             condition));
     for (size_t i = 0; i < db_rows_count(r); i++) {
         w->replaced = have(grow_array(&w->arena, w->replaced, w->nreplaced, &w->replaced_room,
                                       sizeof *w->replaced));
-        w->replaced[w->nreplaced++] = (struct replaced_group){
-            have(arena_copy_cstr(&w->arena, db_rows_text(r, i, 0))),
-            have(arena_copy_cstr(&w->arena, db_rows_text(r, i, 1)))};
+        w->replaced[w->nreplaced++] =
+            (struct replaced_group){have(arena_copy_cstr(&w->arena, db_rows_text(r, i, 0))),
+                                    have(arena_copy_cstr(&w->arena, db_rows_text(r, i, 1)))};
     }
     db_rows_free(r);
 }
 
 void rows_overwrite(struct writer *w)
 {
-    instant_begin(w, "replacecommit", w->o.whole_table ? "INSERT_OVERWRITE_TABLE" : "INSERT_OVERWRITE");
+    instant_begin(w, "replacecommit",
+                  w->o.whole_table ? "INSERT_OVERWRITE_TABLE" : "INSERT_OVERWRITE");
     read_incoming(w, true);
     db_run(w->db, "CREATE TABLE held (part VARCHAR, file_id VARCHAR, key VARCHAR)");
     make_targets(w, true);
@@ -407,19 +419,21 @@ void service_cluster(struct writer *w)
                                 : text(w, "part = %s", rows_literal(w, w->o.partition_path));
     int groups = w->o.groups < 1 ? 1 : w->o.groups;
     instant_begin(w, "replacecommit", "CLUSTER");
-    struct db_rows *r = db_query(w->db, text(w, "SELECT part, CAST(list(path) AS VARCHAR) FROM slice "
-                                                      "WHERE %s GROUP BY part ORDER BY part",
-                                                   condition));
+    struct db_rows *r = db_query(w->db, text(w,
+                                             "SELECT part, CAST(list(path) AS VARCHAR) FROM slice "
+                                             "WHERE %s GROUP BY part ORDER BY part",
+                                             condition));
     for (size_t i = 0; i < db_rows_count(r); i++) {
         const char *part = have(arena_copy_cstr(&w->arena, db_rows_text(r, i, 0)));
         db_run(w->db, text(w, "SET VARIABLE paths = (SELECT list(path) FROM slice WHERE part = %s)",
-                               rows_literal(w, part)));
+                           rows_literal(w, part)));
         for (int k = 0; k < groups; k++) {
             struct stat_out stat = {.partition = part, .file_id = rows_new_file_id(w)};
             rows_write_file(w,
-                            text(w, "SELECT * FROM read_parquet(getvariable('paths'), "
-                                    "union_by_name = true, hive_partitioning = false) "
-                                    "WHERE hash(%s) %% %d = %d",
+                            text(w,
+                                 "SELECT * FROM read_parquet(getvariable('paths'), "
+                                 "union_by_name = true, hive_partitioning = false) "
+                                 "WHERE hash(%s) %% %d = %d",
                                  file_key(w), groups, k),
                             &stat);
             w->stats[w->nstats - 1].num_inserts = w->stats[w->nstats - 1].num_writes;

@@ -35,16 +35,18 @@ static void write_properties(struct writer *w)
     if (version > 0)
         buf_printf(&b, "hoodie.table.version=%d\n", version);
     buf_printf(&b, "hoodie.timeline.layout.version=%d\n", layout);
-    buf_append_cstr(&b, layout == 1 ? "hoodie.archivelog.folder=archived\n"
-                                    : "hoodie.timeline.path=timeline\nhoodie.timeline.history.path=history\n");
+    buf_append_cstr(
+        &b, layout == 1 ? "hoodie.archivelog.folder=archived\n"
+                        : "hoodie.timeline.path=timeline\nhoodie.timeline.history.path=history\n");
     if (o->key != NULL)
         buf_printf(&b, "hoodie.table.recordkey.fields=%s\n", o->key);
     buf_printf(&b, "hoodie.table.partition.fields=%s\n", o->partition == NULL ? "" : o->partition);
     if (o->ordering != NULL)
-        buf_printf(&b, "hoodie.table.%s=%s\n", version >= 9 ? "ordering.fields" : "precombine.field",
-                   o->ordering);
-    buf_printf(&b, version >= 8 ? "hoodie.table.keygenerator.type=%s\n"
-                                : "hoodie.table.keygenerator.class=%s\n",
+        buf_printf(&b, "hoodie.table.%s=%s\n",
+                   version >= 9 ? "ordering.fields" : "precombine.field", o->ordering);
+    buf_printf(&b,
+               version >= 8 ? "hoodie.table.keygenerator.type=%s\n"
+                            : "hoodie.table.keygenerator.class=%s\n",
                keygen(o, version >= 8));
     if (version >= 8)
         buf_append_cstr(&b, "hoodie.record.merge.mode=COMMIT_TIME_ORDERING\n");
@@ -53,9 +55,11 @@ static void write_properties(struct writer *w)
                             "org.apache.hudi.common.model.OverwriteWithLatestAvroPayload\n");
     buf_printf(&b, "hoodie.datasource.write.hive_style_partitioning=%s\n", yes(o->hive_style));
     buf_printf(&b, "hoodie.datasource.write.partitionpath.urlencode=%s\n", yes(o->url_encode));
-    buf_printf(&b, "hoodie.datasource.write.drop.partition.columns=%s\n", yes(o->drop_partition_columns));
+    buf_printf(&b, "hoodie.datasource.write.drop.partition.columns=%s\n",
+               yes(o->drop_partition_columns));
     buf_printf(&b, "hoodie.populate.meta.fields=%s\n", yes(!o->no_meta));
-    buf_printf(&b, "hoodie.table.timeline.timezone=%s\n", o->timezone == NULL ? "UTC" : o->timezone);
+    buf_printf(&b, "hoodie.table.timeline.timezone=%s\n",
+               o->timezone == NULL ? "UTC" : o->timezone);
     buf_append_cstr(&b, "hoodie.table.base.file.format=PARQUET\n");
     buf_printf(&b, "hoodie.parquet.compression.codec=%s\n", o->codec == NULL ? "gzip" : o->codec);
     for (const char *p = o->extra == NULL ? "" : o->extra; *p != '\0';) {
@@ -107,9 +111,10 @@ void service_clean(struct writer *w)
 
 static void remove_instant(struct writer *w, const struct instant *it)
 {
-    static const char *const pending[] = {
-        "commit.requested", "inflight", "commit.inflight", "replacecommit.requested",
-        "replacecommit.inflight", "clustering.requested", "clustering.inflight"};
+    static const char *const pending[] = {"commit.requested",       "inflight",
+                                          "commit.inflight",        "replacecommit.requested",
+                                          "replacecommit.inflight", "clustering.requested",
+                                          "clustering.inflight"};
     folder_remove(w, it->path);
     for (size_t i = 0; i < ARRAY_LEN(pending); i++)
         folder_remove(w, text(w, "%s/%s.%s", w->table.timeline_folder, it->requested, pending[i]));
@@ -119,14 +124,16 @@ static void write_history(struct writer *w, const struct instant *first, const s
 {
     const char *name = text(w, "%s_%s_0.parquet", first->requested, last->requested);
     db_run(w->db, "CREATE TABLE history (\"instantTime\" VARCHAR, \"completionTime\" VARCHAR, "
-                      "action VARCHAR, metadata BLOB, plan BLOB, version INTEGER)");
+                  "action VARCHAR, metadata BLOB, plan BLOB, version INTEGER)");
     for (const struct instant *it = first; it <= last; it++)
         db_run(w->db, text(w, "INSERT INTO history VALUES (%s, %s, 'commit', NULL, NULL, 1)",
-                               rows_literal(w, it->requested), rows_literal(w, it->completed)));
-    db_run(w->db, text(w, "COPY history TO %s (FORMAT parquet)",
-                           rows_literal(w, text(w, "%s/%s/%s", w->o.dir, w->table.archive_folder, name))));
+                           rows_literal(w, it->requested), rows_literal(w, it->completed)));
+    db_run(w->db,
+           text(w, "COPY history TO %s (FORMAT parquet)",
+                rows_literal(w, text(w, "%s/%s/%s", w->o.dir, w->table.archive_folder, name))));
     const char *manifest = text(w, "{\"files\" : [ { \"fileName\" : \"%s\" } ] }", name);
-    folder_publish(w, text(w, "%s/manifest_1", w->table.archive_folder), manifest, strlen(manifest));
+    folder_publish(w, text(w, "%s/manifest_1", w->table.archive_folder), manifest,
+                   strlen(manifest));
     folder_publish(w, text(w, "%s/_version_", w->table.archive_folder), "1", 1);
 }
 
@@ -142,7 +149,8 @@ void service_archive(struct writer *w)
     if (w->table.layout == 2)
         write_history(w, &items[0], &items[n - keep - 1]);
     else
-        folder_publish(w, text(w, "%s/.commits_.archive.1_1-0-1", w->table.archive_folder), "#HUDI#", 6);
+        folder_publish(w, text(w, "%s/.commits_.archive.1_1-0-1", w->table.archive_folder),
+                       "#HUDI#", 6);
     for (size_t i = 0; i < n - keep; i++)
         remove_instant(w, &items[i]);
 }
@@ -166,8 +174,8 @@ void service_rollback(struct writer *w)
                 folder_remove(w, w->view.groups[i].files[k].slice.path);
     remove_instant(w, it);
     buf_init(&content, 1 << 20);
-    metadata_write_rollback(w, it->requested, it->action == INSTANT_COMMIT ? "commit" : "replacecommit",
-                            &content);
+    metadata_write_rollback(w, it->requested,
+                            it->action == INSTANT_COMMIT ? "commit" : "replacecommit", &content);
     instant_complete(w, buf_data(&content), buf_length(&content));
     buf_fini(&content);
 }

@@ -23,11 +23,11 @@
 
 struct db;
 
-struct stat_out {                /* one write statistic of the commit */
+struct stat_out { /* one write statistic of the commit */
     const char *partition;
     const char *file_id;
     const char *path;
-    const char *prev_commit;     /* NULL: a new group */
+    const char *prev_commit; /* NULL: a new group */
     int64_t num_writes;
     int64_t num_updates;
     int64_t num_inserts;
@@ -35,29 +35,29 @@ struct stat_out {                /* one write statistic of the commit */
     int64_t size_bytes;
 };
 
-struct options {                 /* of the command line; NULL or 0: not given */
+struct options { /* of the command line; NULL or 0: not given */
     const char *dir;
     const char *name;
     const char *key;
     const char *partition;
     const char *ordering;
     const char *sql;
-    const char *time;            /* requested time of the instant */
-    const char *completed;       /* completion time (layout 2) */
-    const char *codec;           /* "gzip", "snappy", "zstd"; default gzip as Hudi's */
+    const char *time;      /* requested time of the instant */
+    const char *completed; /* completion time (layout 2) */
+    const char *codec;     /* "gzip", "snappy", "zstd"; default gzip as Hudi's */
     const char *partition_path;
     const char *timezone;
-    const char *extra;           /* more properties, "k=v;k=v" */
+    const char *extra; /* more properties, "k=v;k=v" */
     int layout;
     int version;
-    int groups;                  /* new file groups per partition */
-    int keep;                    /* clean: versions; archive: instants */
+    int groups; /* new file groups per partition */
+    int keep;   /* clean: versions; archive: instants */
     bool hive_style;
     bool url_encode;
     bool no_meta;
     bool drop_partition_columns;
-    bool whole_table;            /* insert-overwrite of the table */
-    bool global;                 /* a key lives in one partition only: moving it deletes the old row */
+    bool whole_table; /* insert-overwrite of the table */
+    bool global;      /* a key lives in one partition only: moving it deletes the old row */
 };
 
 struct writer {
@@ -68,19 +68,19 @@ struct writer {
     struct properties properties;
     struct timeline timeline;
     struct view view;
-    bool *all;                    /* every completed commit, for view_slice */
+    bool *all; /* every completed commit, for view_slice */
     struct db *db;
-    const char *instant;          /* requested time of what is being written */
-    const char *action;           /* "commit", "replacecommit", … */
-    const char *operation;        /* "UPSERT", … */
-    const char *pending_action;   /* name of the requested and inflight files */
+    const char *instant;        /* requested time of what is being written */
+    const char *action;         /* "commit", "replacecommit", … */
+    const char *operation;      /* "UPSERT", … */
+    const char *pending_action; /* name of the requested and inflight files */
     struct stat_out *stats;
     size_t nstats;
     size_t stats_room;
     struct replaced_group *replaced;
     size_t nreplaced;
     size_t replaced_room;
-    const char *schema;           /* Avro schema of the rows, JSON */
+    const char *schema; /* Avro schema of the rows, JSON */
 };
 
 NORETURN void die(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -96,7 +96,7 @@ void folder_make(const char *path);
 void folder_publish(struct writer *w, const char *path, const void *data, size_t bytes);
 int64_t folder_file_size(struct writer *w, const char *path);
 void folder_remove(struct writer *w, const char *path);
-void folder_open(struct writer *w);           /* properties, timeline, view */
+void folder_open(struct writer *w); /* properties, timeline, view */
 void instant_begin(struct writer *w, const char *action, const char *operation);
 void instant_complete(struct writer *w, const void *data, size_t bytes);
 void partition_begin(struct writer *w, const char *partition);
@@ -110,7 +110,7 @@ void metadata_write_clean(const struct writer *w, int64_t files, const char *ear
                           struct buf *out);
 
 /* ---- rows.c: data commits ---- */
-void rows_open(struct writer *w);              /* DuckDB and the table `slice` of current files */
+void rows_open(struct writer *w); /* DuckDB and the table `slice` of current files */
 const char *rows_literal(struct writer *w, const char *text);
 const char *rows_ident(struct writer *w, const char *name);
 /* Writes one base file: the rows of `select`, which have all columns but the file's own name. */

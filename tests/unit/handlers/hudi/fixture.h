@@ -118,8 +118,8 @@ static inline void fixture_clean_file(const struct fixture *f, const char *parti
     fixture_remove(f, path);
 }
 
-static inline void fixture_pending(const struct fixture *f, const char *instant,
-                                   const char *action, const char *plan)
+static inline void fixture_pending(const struct fixture *f, const char *instant, const char *action,
+                                   const char *plan)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/%s.%s.requested", fixture_timeline(f), instant, action);
@@ -131,8 +131,7 @@ static inline void fixture_pending(const struct fixture *f, const char *instant,
 }
 
 static inline void fixture_completed(const struct fixture *f, const char *instant,
-                                     const char *completed, const char *action,
-                                     const char *content)
+                                     const char *completed, const char *action, const char *content)
 {
     char path[512];
     if (f->layout == 2 && completed != NULL)

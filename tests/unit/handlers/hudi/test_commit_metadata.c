@@ -9,8 +9,10 @@
 static struct arena arena;
 
 static const char json[] =
-    "{\"partitionToWriteStats\":{\"p=1\":[{\"fileId\":\"a\",\"path\":\"p=1/a.parquet\",\"prevCommit\":"
-    "\"null\",\"numWrites\":5,\"numDeletes\":0},{\"fileId\":\"b\",\"path\":null,\"prevCommit\":\"2024\"}],"
+    "{\"partitionToWriteStats\":{\"p=1\":[{\"fileId\":\"a\",\"path\":\"p=1/"
+    "a.parquet\",\"prevCommit\":"
+    "\"null\",\"numWrites\":5,\"numDeletes\":0},{\"fileId\":\"b\",\"path\":null,\"prevCommit\":"
+    "\"2024\"}],"
     "\"\":[]},\"compacted\":false,\"operationType\":\"UPSERT\",\"partitionToReplaceFileIds\":"
     "{\"p=2\":[\"x\",\"y\"]}}";
 
@@ -52,7 +54,8 @@ static void test_little_or_nothing(void **state)
 {
     (void)state;
     assert_int_equal(0, read_ok(slice_cstr("{}")).nstats);
-    struct commit_metadata m = read_ok(slice_cstr("{\"partitionToWriteStats\":null,\"operationType\":null}"));
+    struct commit_metadata m =
+        read_ok(slice_cstr("{\"partitionToWriteStats\":null,\"operationType\":null}"));
     assert_int_equal(0, m.nstats);
     assert_string_equal("", m.operation);
 }
@@ -77,8 +80,10 @@ static void test_damaged_json(void **state)
 
 static const char schema[] =
     "{\"type\":\"record\",\"name\":\"HoodieReplaceCommitMetadata\",\"fields\":["
-    "{\"name\":\"partitionToWriteStats\",\"type\":[\"null\",{\"type\":\"map\",\"values\":{\"type\":\"array\","
-    "\"items\":{\"type\":\"record\",\"name\":\"Stat\",\"fields\":[{\"name\":\"fileId\",\"type\":[\"null\","
+    "{\"name\":\"partitionToWriteStats\",\"type\":[\"null\",{\"type\":\"map\",\"values\":{\"type\":"
+    "\"array\","
+    "\"items\":{\"type\":\"record\",\"name\":\"Stat\",\"fields\":[{\"name\":\"fileId\",\"type\":["
+    "\"null\","
     "\"string\"]},{\"name\":\"numDeletes\",\"type\":[\"null\",\"long\"]}]}}}]},"
     "{\"name\":\"d\",\"type\":\"double\"},{\"name\":\"f\",\"type\":\"float\"},"
     "{\"name\":\"e\",\"type\":{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"X\",\"Y\"]}},"
@@ -87,9 +92,10 @@ static const char schema[] =
     "{\"name\":\"operationType\",\"type\":[\"null\",\"string\"]}]}";
 
 /* {p: [{fileId: "ab", numDeletes: -2}]}, 1.5, NaN, "Y", "zz", true, "UPSERT" */
-static const char object[] = "\x02\x02\x02p\x02\x02\x04"
-                             "ab\x02\x03\x00\x00\x00\x00\x00\x00\x00\x00\xF8\x3F\x00\x00\xC0\x7F\x02"
-                             "zz\x01\x02\x0CUPSERT";
+static const char object[] =
+    "\x02\x02\x02p\x02\x02\x04"
+    "ab\x02\x03\x00\x00\x00\x00\x00\x00\x00\x00\xF8\x3F\x00\x00\xC0\x7F\x02"
+    "zz\x01\x02\x0CUPSERT";
 
 static void put_long(struct buf *b, size_t v)
 {
@@ -132,10 +138,11 @@ static void test_avro(void **state)
     make_container(&b, schema, NULL, slice_of(object, sizeof object - 1));
     if (!avro_container_to_json(buf_slice(&b), &text, &err))
         fail_msg("%s", err.message);
-    assert_string_equal("{\"partitionToWriteStats\":{\"p\":[{\"fileId\":\"ab\",\"numDeletes\":-2}]},"
-                        "\"d\":1.5,\"f\":null,\"e\":\"Y\",\"x\":\"zz\",\"b\":true,"
-                        "\"operationType\":\"UPSERT\"}",
-                        buf_cstr(&text));
+    assert_string_equal(
+        "{\"partitionToWriteStats\":{\"p\":[{\"fileId\":\"ab\",\"numDeletes\":-2}]},"
+        "\"d\":1.5,\"f\":null,\"e\":\"Y\",\"x\":\"zz\",\"b\":true,"
+        "\"operationType\":\"UPSERT\"}",
+        buf_cstr(&text));
     struct commit_metadata m = read_ok(buf_slice(&b));
     assert_int_equal(1, m.nstats);
     assert_string_equal("ab", m.stats[0].file_id);
@@ -210,7 +217,8 @@ static void test_hostile_avro(void **state)
     expect_damaged("{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"X\"]}", slice_cstr("\x02"));
     char many[512];
     memset(many, 2, sizeof many);
-    expect_damaged("{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"r\",\"type\":[\"null\",\"R\"]}]}",
+    expect_damaged("{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"r\",\"type\":["
+                   "\"null\",\"R\"]}]}",
                    slice_of(many, sizeof many));
 }
 

@@ -19,19 +19,28 @@ static void test_names(void **state)
 {
     (void)state;
     expect_name("a22e8257-e249-45e9-ba46-115bc85adcba-0_0-161-223_20240418173235694.parquet",
-                "a22e8257-e249-45e9-ba46-115bc85adcba-0", "0-161-223", "20240418173235694", "parquet");
-    expect_name("00000003-0_0-1-0_20200210090610.orc", "00000003-0", "0-1-0", "20200210090610", "orc");
+                "a22e8257-e249-45e9-ba46-115bc85adcba-0", "0-161-223", "20240418173235694",
+                "parquet");
+    expect_name("00000003-0_0-1-0_20200210090610.orc", "00000003-0", "0-1-0", "20200210090610",
+                "orc");
 }
 
 static void test_what_is_no_name(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "", ".parquet", "part-00000-596d8885.c000.snappy.parquet", "a_0-1-0_2024.parquet",
-        "a_0-1-0_2024010100000000x.parquet", "a_0-1-0_20240101000000001", "a_20240101000000001.parquet",
-        "_0-1-0_20240101000000001.parquet", "a__20240101000000001.parquet",
-        ".a_0-1-0_20240101000000001.parquet.crc", "._a_0-1-0_20240101000000001.parquet",
-        ".a_20240101000000001.log.1_0-1-0", "a b_0-1-0_20240101000000001.parquet"};
+    static const char *const bad[] = {"",
+                                      ".parquet",
+                                      "part-00000-596d8885.c000.snappy.parquet",
+                                      "a_0-1-0_2024.parquet",
+                                      "a_0-1-0_2024010100000000x.parquet",
+                                      "a_0-1-0_20240101000000001",
+                                      "a_20240101000000001.parquet",
+                                      "_0-1-0_20240101000000001.parquet",
+                                      "a__20240101000000001.parquet",
+                                      ".a_0-1-0_20240101000000001.parquet.crc",
+                                      "._a_0-1-0_20240101000000001.parquet",
+                                      ".a_20240101000000001.log.1_0-1-0",
+                                      "a b_0-1-0_20240101000000001.parquet"};
     struct base_file_name n;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_false(base_file_name_read(slice_cstr(bad[i]), &n));

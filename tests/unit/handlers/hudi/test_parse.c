@@ -93,30 +93,29 @@ static const struct answer answers[] = {
     {"alter role \"App\" with nouseft", "CALL pgveneer.alter_user_useft('App', false)",
      "ALTER ROLE", NULL, NULL},
     /* foreign tables */
-    {
-        "CREATE FOREIGN TABLE hudi_read1 (\n  _hoodie_commit_time text,\n  id int NOT NULL, v "
-        "numeric ( 10 , 2 )\n)"
-        " SERVER obs_server OPTIONS (foldername '/bucket/path/', format 'hudi', encoding 'utf-8')"
-        " DISTRIBUTE BY ROUNDROBIN",
-        "CALL pgveneer.create_foreign_table(" TEXTS("'hudi_read1'") ", " COLUMNS(
-            COLUMN("_hoodie_commit_time", "text", "NULL", "false") ", " COLUMN(
-                "id", "int",
-                "NULL", "true") ", " COLUMN("v", "numeric(10,2)", "NULL",
-                                            "false")) ", 'obs_server', " OPTIONS("'foldername', "
-                                                                                 "'/bucket/path/', "
-                                                                                 "'format', "
-                                                                                 "'hudi', "
-                                                                                 "'encoding', "
-                                                                                 "'utf-8'") ", "
-                                                                                            "false,"
-                                                                                            " '"
-                                                                                            "DISTRI"
-                                                                                            "BUTE "
-                                                                                            "BY "
-                                                                                            "ROUNDR"
-                                                                                            "OBIN'"
-                                                                                            ")",
-        "CREATE FOREIGN TABLE", NULL, NULL},
+    {"CREATE FOREIGN TABLE hudi_read1 (\n  _hoodie_commit_time text,\n  id int NOT NULL, v "
+     "numeric ( 10 , 2 )\n)"
+     " SERVER obs_server OPTIONS (foldername '/bucket/path/', format 'hudi', encoding 'utf-8')"
+     " DISTRIBUTE BY ROUNDROBIN",
+     "CALL pgveneer.create_foreign_table(" TEXTS("'hudi_read1'") ", " COLUMNS(
+         COLUMN("_hoodie_commit_time", "text", "NULL", "false") ", " COLUMN(
+             "id", "int", "NULL",
+             "true") ", " COLUMN("v", "numeric(10,2)", "NULL",
+                                 "false")) ", 'obs_server', " OPTIONS("'foldername', "
+                                                                      "'/bucket/path/', "
+                                                                      "'format', "
+                                                                      "'hudi', "
+                                                                      "'encoding', "
+                                                                      "'utf-8'") ", "
+                                                                                 "false,"
+                                                                                 " '"
+                                                                                 "DISTRI"
+                                                                                 "BUTE "
+                                                                                 "BY "
+                                                                                 "ROUNDR"
+                                                                                 "OBIN'"
+                                                                                 ")",
+     "CREATE FOREIGN TABLE", NULL, NULL},
     {"create foreign table if not exists s.\"T\" (a timestamp(3) /* c */ with time zone collate "
      "pg_catalog.\"C\""
      " constraint n null unique not enforced disable query optimization, b \"My\".\"t'\"[3][] "

@@ -9,15 +9,19 @@
 #define T5 "20240101000000005"
 #define T6 "20240101000000006"
 #define T9 "20240101000000009"
-#define END {NULL, NULL, NULL, 0}
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, NULL, NULL, 0                                                                        \
+    }
 
 /* Two partitions, three groups; T2 updates b, T3 deletes from c. */
 static void make_three_commits(struct fixture *f, const char *more)
 {
     fixture_make(f, 1, more);
     fixture_commit(f, T1, NULL, "INSERT",
-                   (struct written[]){{"p=1", "a", NULL, 0}, {"p=2", "b", NULL, 0},
-                                      {"p=3", "c", NULL, 0}, END}, NULL);
+                   (struct written[]){
+                       {"p=1", "a", NULL, 0}, {"p=2", "b", NULL, 0}, {"p=3", "c", NULL, 0}, END},
+                   NULL);
     fixture_commit(f, T2, NULL, "UPSERT", (struct written[]){{"p=2", "b", T1, 0}, END}, NULL);
     fixture_commit(f, T3, NULL, "DELETE", (struct written[]){{"p=3", "c", T1, 1}, END}, NULL);
 }
@@ -87,8 +91,7 @@ static void test_replaced_groups(void **state)
     (void)state;
     struct fixture f;
     make_three_commits(&f, "");
-    fixture_commit(&f, T4, NULL, "INSERT_OVERWRITE",
-                   (struct written[]){{"p=1", "d", NULL, 0}, END},
+    fixture_commit(&f, T4, NULL, "INSERT_OVERWRITE", (struct written[]){{"p=1", "d", NULL, 0}, END},
                    (struct written[]){{"p=1", "a", NULL, 0}, END});
     fixture_commit(&f, T5, NULL, "DELETE_PARTITION", (struct written[]){END},
                    (struct written[]){{"p=2", "b", NULL, 0}, END});
@@ -233,9 +236,10 @@ static void test_pending_commits_of_layout_2_block_nothing(void **state)
     fixture_commit(&f, T2, T4, "INSERT", (struct written[]){{"p=2", "b", NULL, 0}, END}, NULL);
     struct hudi_plan p = fixture_plan(&f, NULL, NULL, -1);
     expect_slices("b@002", p.read);
-    fixture_completed(&f, T1, T5, "commit",
-                      "{\"operationType\":\"INSERT\",\"partitionToWriteStats\":{\"p=1\":[{\"fileId\":\"a\","
-                      "\"path\":\"p=1/a_0-1-0_" T1 ".parquet\",\"prevCommit\":\"null\",\"numDeletes\":0}]}}");
+    fixture_completed(
+        &f, T1, T5, "commit",
+        "{\"operationType\":\"INSERT\",\"partitionToWriteStats\":{\"p=1\":[{\"fileId\":\"a\","
+        "\"path\":\"p=1/a_0-1-0_" T1 ".parquet\",\"prevCommit\":\"null\",\"numDeletes\":0}]}}");
     p = fixture_plan(&f, T2, T4, -1);
     assert_string_equal(T1, p.to);
     expect_slices("a@001", p.read);
@@ -339,8 +343,7 @@ static void test_cleaned_target_state_goes_to_the_newest(void **state)
     assert_string_equal(T3, p.to);
     expect_slices("a@001 b@002 c@003", p.read);
     /* So with a replaced group whose files are gone. */
-    fixture_commit(&f, T4, NULL, "INSERT_OVERWRITE",
-                   (struct written[]){{"p=1", "d", NULL, 0}, END},
+    fixture_commit(&f, T4, NULL, "INSERT_OVERWRITE", (struct written[]){{"p=1", "d", NULL, 0}, END},
                    (struct written[]){{"p=1", "a", NULL, 0}, END});
     fixture_clean_file(&f, "p=1", "a", T1);
     p = fixture_plan(&f, NULL, NULL, 2);
@@ -453,7 +456,8 @@ static void test_damaged_metadata(void **state)
     fixture_completed(&f, T4, NULL, "commit", "[\"should\", \"not\", \"be\", \"an\", \"array\"]");
     fixture_plan_fails(&f, NULL, SQLSTATE_DATA_CORRUPTED, "not an object");
     fixture_completed(&f, T4, NULL, "commit",
-                      "{\"partitionToWriteStats\":{\"p=1\":[{\"fileId\":\"x\",\"path\":\"p=1/part-0.parquet\"}]}}");
+                      "{\"partitionToWriteStats\":{\"p=1\":[{\"fileId\":\"x\",\"path\":\"p=1/"
+                      "part-0.parquet\"}]}}");
     fixture_plan_fails(&f, T3, SQLSTATE_FEATURE_NOT_SUPPORTED, "part-0.parquet");
     fixture_completed(&f, T4, NULL, "commit", "{}"); /* nothing was done */
     struct hudi_plan p = fixture_plan(&f, T3, T3, -1);
@@ -478,14 +482,16 @@ static void test_partition_values(void **state)
     struct fixture f;
     struct err err;
     const char **values;
-    fixture_make(&f, 1, "hoodie.table.partition.fields=a:SIMPLE,b\n"
-                        "hoodie.datasource.write.hive_style_partitioning=true\n"
-                        "hoodie.datasource.write.partitionpath.urlencode=true");
+    fixture_make(&f, 1,
+                 "hoodie.table.partition.fields=a:SIMPLE,b\n"
+                 "hoodie.datasource.write.hive_style_partitioning=true\n"
+                 "hoodie.datasource.write.partitionpath.urlencode=true");
     assert_true(fixture_open(&f, &err));
     assert_true(hudi_partition_values(&f.arena, &f.table, "a=x%3Ay%/b=2024/05/01", &values, &err));
     assert_string_equal("x:y%", values[0]);
     assert_string_equal("2024/05/01", values[1]);
-    assert_true(hudi_partition_values(&f.arena, &f.table, "a=__HIVE_DEFAULT_PARTITION__/b=", &values, &err));
+    assert_true(hudi_partition_values(&f.arena, &f.table,
+                                      "a=__HIVE_DEFAULT_PARTITION__/b=", &values, &err));
     assert_null(values[0]);
     assert_string_equal("", values[1]);
     assert_false(hudi_partition_values(&f.arena, &f.table, "a=1", &values, &err));

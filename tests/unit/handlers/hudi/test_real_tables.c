@@ -74,7 +74,8 @@ static void read_table_row(const char *line)
     assert_non_null(colon);
     *colon = '\0';
     snprintf(t->archive, sizeof t->archive, "%s", place);
-    snprintf(t->folder, sizeof t->folder, "%s", strcmp(colon + 3, "(zip root)") == 0 ? "." : colon + 3);
+    snprintf(t->folder, sizeof t->folder, "%s",
+             strcmp(colon + 3, "(zip root)") == 0 ? "." : colon + 3);
 }
 
 /* "Snapshots (…): <requested>[_<completed>] <action> …; <requested> …" */
@@ -125,8 +126,8 @@ static void unpack(const struct real_table *t, char *root, size_t size)
     bool zip = strstr(t->archive, ".zip") != NULL;
     snprintf(root, size, "%s/%s/%s", scratch, t->name, t->folder);
     snprintf(command, sizeof command, "mkdir -p '%s/%s' && %s '%s/tables/%s' %s '%s/%s'", scratch,
-             t->name, zip ? "unzip -q -o" : "tar xzf", data_folder(), t->archive,
-             zip ? "-d" : "-C", scratch, t->name);
+             t->name, zip ? "unzip -q -o" : "tar xzf", data_folder(), t->archive, zip ? "-d" : "-C",
+             scratch, t->name);
     assert_int_equal(0, system(command));
 }
 
@@ -140,8 +141,7 @@ static void expect_slices(struct objstore *st, struct arena *a, const struct hud
     }
 }
 
-static void expect_instants(struct arena *a, const struct real_table *r,
-                            const struct hudi_table *t)
+static void expect_instants(struct arena *a, const struct real_table *r, const struct hudi_table *t)
 {
     struct err err = {0};
     struct hudi_names list;
@@ -276,8 +276,8 @@ static void test_broken_timelines(void **state)
     if (!have_collection())
         skip();
     snprintf(command, sizeof command,
-             "mkdir '%s/parts' && tar xzf '%s/parts/timeline_edge_cases.tar.gz' -C '%s/parts'", scratch,
-             data_folder(), scratch);
+             "mkdir '%s/parts' && tar xzf '%s/parts/timeline_edge_cases.tar.gz' -C '%s/parts'",
+             scratch, data_folder(), scratch);
     assert_int_equal(0, system(command));
     assert_false(plan_broken("commits_stub", &plan, &err)); /* zero bytes */
     assert_string_equal(SQLSTATE_DATA_CORRUPTED, err.sqlstate);

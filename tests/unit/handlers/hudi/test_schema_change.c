@@ -26,8 +26,10 @@ static void test_same(void **state)
     assert_false(changed(RECORD(ID ", " V), RECORD(ID ", " V)));
     assert_false(changed(RECORD(ID ", " V), RECORD(V ",   " ID)));
     assert_false(changed(RECORD(ID), RECORD(ID ", " V))); /* a new column */
-    assert_false(changed(RECORD("{\"type\": \"int\", \"name\": \"id\", \"doc\": \"x\"}"), RECORD(ID)));
-    assert_false(changed(RECORD("{\"name\": \"_hoodie_file_name\", \"type\": \"string\"}, " ID), RECORD(ID)));
+    assert_false(
+        changed(RECORD("{\"type\": \"int\", \"name\": \"id\", \"doc\": \"x\"}"), RECORD(ID)));
+    assert_false(changed(RECORD("{\"name\": \"_hoodie_file_name\", \"type\": \"string\"}, " ID),
+                         RECORD(ID)));
 }
 
 static void test_changed(void **state)
@@ -35,11 +37,13 @@ static void test_changed(void **state)
     (void)state;
     assert_true(changed(RECORD(ID ", " V), RECORD(ID)));
     assert_true(changed(RECORD(ID), RECORD("{\"name\": \"id\", \"type\": \"long\"}")));
+    assert_true(changed(RECORD("{\"name\": \"t\", \"type\": {\"type\": \"long\", \"logicalType\": "
+                               "\"timestamp-micros\"}}"),
+                        RECORD("{\"name\": \"t\", \"type\": {\"type\": \"long\", \"logicalType\": "
+                               "\"timestamp-millis\"}}")));
     assert_true(changed(
-        RECORD("{\"name\": \"t\", \"type\": {\"type\": \"long\", \"logicalType\": \"timestamp-micros\"}}"),
-        RECORD("{\"name\": \"t\", \"type\": {\"type\": \"long\", \"logicalType\": \"timestamp-millis\"}}")));
-    assert_true(changed(RECORD("{\"name\": \"t\", \"type\": \"long\"}"),
-                        RECORD("{\"name\": \"t\", \"type\": {\"type\": \"long\", \"logicalType\": \"x\"}}")));
+        RECORD("{\"name\": \"t\", \"type\": \"long\"}"),
+        RECORD("{\"name\": \"t\", \"type\": {\"type\": \"long\", \"logicalType\": \"x\"}}")));
     assert_true(changed(RECORD("{\"name\": \"t\", \"type\": [\"null\", \"int\"]}"),
                         RECORD("{\"name\": \"t\", \"type\": [\"null\", \"int\", \"long\"]}")));
 }

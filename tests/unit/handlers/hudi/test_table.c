@@ -24,16 +24,17 @@ static void test_everything_named(void **state)
     (void)state;
     struct fixture f;
     struct err err;
-    make(&f, "hoodie.table.name=t\\:1\nhoodie.table.type=COPY_ON_WRITE\nhoodie.table.version=9\n"
-             "hoodie.table.recordkey.fields=id, k2\nhoodie.table.ordering.fields=ts,seq\n"
-             "hoodie.table.precombine.field=old\nhoodie.table.partition.fields=a:SIMPLE,b:TIMESTAMP\n"
-             "hoodie.datasource.write.hive_style_partitioning=true\n"
-             "hoodie.datasource.write.partitionpath.urlencode=true\n"
-             "hoodie.datasource.write.drop.partition.columns=true\n"
-             "hoodie.populate.meta.fields=false\nhoodie.table.timeline.timezone=utc\n"
-             "hoodie.record.merge.mode=EVENT_TIME_ORDERING\n"
-             "hoodie.table.legacy.payload.class=org.x.Payload\n"
-             "hoodie.table.base.file.format=parquet\nhoodie.table.format=native\n");
+    make(&f,
+         "hoodie.table.name=t\\:1\nhoodie.table.type=COPY_ON_WRITE\nhoodie.table.version=9\n"
+         "hoodie.table.recordkey.fields=id, k2\nhoodie.table.ordering.fields=ts,seq\n"
+         "hoodie.table.precombine.field=old\nhoodie.table.partition.fields=a:SIMPLE,b:TIMESTAMP\n"
+         "hoodie.datasource.write.hive_style_partitioning=true\n"
+         "hoodie.datasource.write.partitionpath.urlencode=true\n"
+         "hoodie.datasource.write.drop.partition.columns=true\n"
+         "hoodie.populate.meta.fields=false\nhoodie.table.timeline.timezone=utc\n"
+         "hoodie.record.merge.mode=EVENT_TIME_ORDERING\n"
+         "hoodie.table.legacy.payload.class=org.x.Payload\n"
+         "hoodie.table.base.file.format=parquet\nhoodie.table.format=native\n");
     assert_true(fixture_open(&f, &err));
     assert_string_equal("t:1", f.table.name);
     assert_int_equal(9, f.table.version);
@@ -56,7 +57,8 @@ static void test_oldest_version_names_little(void **state)
     (void)state;
     struct fixture f;
     struct err err;
-    make(&f, "hoodie.table.name=t\nhoodie.archivelog.folder=gone\nhoodie.table.partition.fields=\n");
+    make(&f,
+         "hoodie.table.name=t\nhoodie.archivelog.folder=gone\nhoodie.table.partition.fields=\n");
     assert_true(fixture_open(&f, &err));
     assert_int_equal(0, f.table.version);
     assert_int_equal(1, f.table.layout);
@@ -73,13 +75,15 @@ static void test_refused(void **state)
 {
     (void)state;
     expect_refused("hoodie.table.name=t\nhoodie.table.type=MERGE_ON_READ\n",
-                   SQLSTATE_FEATURE_NOT_SUPPORTED, "merge-on-read tables come with a later release");
+                   SQLSTATE_FEATURE_NOT_SUPPORTED,
+                   "merge-on-read tables come with a later release");
     expect_refused("hoodie.table.name=t\nhoodie.table.type=OTHER\n", SQLSTATE_FEATURE_NOT_SUPPORTED,
                    "\"OTHER\"");
     expect_refused("hoodie.table.name=t\nhoodie.table.version=10\n", SQLSTATE_FEATURE_NOT_SUPPORTED,
                    "version 10");
-    expect_refused("hoodie.table.name=t\nhoodie.table.version=6\nhoodie.timeline.layout.version=3\n",
-                   SQLSTATE_FEATURE_NOT_SUPPORTED, "layout 3");
+    expect_refused(
+        "hoodie.table.name=t\nhoodie.table.version=6\nhoodie.timeline.layout.version=3\n",
+        SQLSTATE_FEATURE_NOT_SUPPORTED, "layout 3");
     expect_refused("hoodie.table.name=t\nhoodie.table.base.file.format=LANCE\n",
                    SQLSTATE_FEATURE_NOT_SUPPORTED, "\"LANCE\"");
     expect_refused("hoodie.table.name=t\nhoodie.table.format=iceberg\n",

@@ -39,11 +39,27 @@ static void test_names(void **state)
 static void test_what_is_no_name(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "", ".", "hoodie.properties", A, A ".", A ".unknown", A ".commit.crc", "." A ".commit.crc",
-        "._" A ".commit", "2024.commit", "2024041817321367a.commit", A "0.commit", A "_.commit",
-        A "_2024.commit", A "_" B, A "_" B "_" B ".commit", A ".requested", A "_" B ".inflight",
-        A ".commit.requested.requested", A "commit", A "_" B ".commit.requested"};
+    static const char *const bad[] = {"",
+                                      ".",
+                                      "hoodie.properties",
+                                      A,
+                                      A ".",
+                                      A ".unknown",
+                                      A ".commit.crc",
+                                      "." A ".commit.crc",
+                                      "._" A ".commit",
+                                      "2024.commit",
+                                      "2024041817321367a.commit",
+                                      A "0.commit",
+                                      A "_.commit",
+                                      A "_2024.commit",
+                                      A "_" B,
+                                      A "_" B "_" B ".commit",
+                                      A ".requested",
+                                      A "_" B ".inflight",
+                                      A ".commit.requested.requested",
+                                      A "commit",
+                                      A "_" B ".commit.requested"};
     struct instant_name n;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_false(instant_name_read(slice_cstr(bad[i]), 1, &n));
@@ -152,9 +168,12 @@ static void test_clustering_of_layout_2_becomes_a_replacecommit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),  cmocka_unit_test(test_what_is_no_name),
-        cmocka_unit_test(test_keys),   cmocka_unit_test(test_times),
-        cmocka_unit_test(test_states), cmocka_unit_test(test_other_folders),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_what_is_no_name),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_other_folders),
         cmocka_unit_test(test_clustering_of_layout_2_becomes_a_replacecommit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

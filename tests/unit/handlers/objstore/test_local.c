@@ -156,8 +156,8 @@ static void test_links(void **state)
 static void test_paths_that_climb(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"..", "../other/o", "sub/../../other/o", "/etc/passwd",
-                                      "sub//c", "./a", "sub/", "a/.."};
+    static const char *const bad[] = {
+        "..", "../other/o", "sub/../../other/o", "/etc/passwd", "sub//c", "./a", "sub/", "a/.."};
     struct err err;
     struct objstore *st = open_table();
     struct buf b;

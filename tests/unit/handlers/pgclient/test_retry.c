@@ -33,7 +33,8 @@ static void large_numbers_do_not_overflow(void **state)
 
 static void jitter_stays_below_the_wait(void **state)
 {
-    const struct retry_policy jittered = {.attempts = 2, .base_ms = 100, .cap_ms = 100, .jitter_percent = 20};
+    const struct retry_policy jittered = {
+        .attempts = 2, .base_ms = 100, .cap_ms = 100, .jitter_percent = 20};
     struct err err;
     (void)state;
     err_set(&err, SQLSTATE_DEADLOCK_DETECTED, "deadlock");
@@ -44,7 +45,8 @@ static void jitter_stays_below_the_wait(void **state)
 static void only_transient_errors(void **state)
 {
     static const char *const never[] = {"28P01", "28000", "23505", "42P01", "XX001", "57014"};
-    static const char *const always[] = {"08006", "40001", "53300", "58030", "55P03", "57P01", "57P03"};
+    static const char *const always[] = {"08006", "40001", "53300", "58030",
+                                         "55P03", "57P01", "57P03"};
     struct err err;
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(never); i++) {

@@ -27,7 +27,8 @@ static void a_name_that_no_database_can_have_is_left_out(void **state)
 {
     struct databases list = {.service = "host=/nowhere"};
     (void)state;
-    databases_find(&list, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,b"); /* 64 */
+    databases_find(&list,
+                   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa,b"); /* 64 */
     assert_int_equal(list.count, 1);
     databases_fini(&list);
 }

@@ -19,7 +19,8 @@ static void an_error_as_last_log(void **state)
     err_detail(&err, "It is gone.");
     err_hint(&err, "Bring it back.");
     record_log_text(&err, out, sizeof out);
-    assert_string_equal(out, "could not open \"x\" (58P01); detail: It is gone.; hint: Bring it back.");
+    assert_string_equal(out,
+                        "could not open \"x\" (58P01); detail: It is gone.; hint: Bring it back.");
 }
 
 static void the_longest_error_fits(void **state)
