@@ -103,10 +103,10 @@ def main():
     p.add_argument("--seconds", type=int, default=4)
     o = p.parse_args()
     with Cluster(settings={"shared_buffers": "512MB"}) as c:
-        c.start_proxy(command="proxy", log_level="warning")
+        pgveneer = c.start_proxy(command="proxy", log_level="warning")
         bouncer, endpoint = start_pgbouncer(c)
         try:
-            pid = c.pgveneer.process.pid
+            pid = pgveneer.process.pid
             targets = [Target("direct", c.direct), Target("pgveneer", c.proxy, [pid, *children(pid)])]
             if bouncer is not None:
                 targets.append(Target("PgBouncer", endpoint, [bouncer.pid]))
