@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "protocol/copy_binary.h"
 
 struct duck;        /* owns a session */
 struct duck_result; /* owns a running query */
@@ -129,5 +130,24 @@ MUST_USE bool duck_describe(struct duck *d, struct arena *a, const char *sql,
 /* Appends "name" and 'text' quoted for DuckDB. */
 void duck_put_name(struct buf *b, const char *name);
 void duck_put_text(struct buf *b, const char *text);
+
+/* An integer of any width at a row of a vector's data. Inline: once for each value of a table. */
+static inline copy_int128 duck_integer_at(const void *data, enum duck_type type, uint64_t row)
+{
+    switch (type) {
+    case DUCK_INT8: return ((const int8_t *)data)[row];
+    case DUCK_INT16: return ((const int16_t *)data)[row];
+    case DUCK_INT32: return ((const int32_t *)data)[row];
+    case DUCK_INT64: return ((const int64_t *)data)[row];
+    case DUCK_UINT8: return ((const uint8_t *)data)[row];
+    case DUCK_UINT16: return ((const uint16_t *)data)[row];
+    case DUCK_UINT32: return ((const uint32_t *)data)[row];
+    case DUCK_UINT64: return ((const uint64_t *)data)[row];
+    default: break;
+    }
+    copy_int128 v;
+    memcpy(&v, (const char *)data + row * sizeof v, sizeof v);
+    return v;
+}
 
 #endif

@@ -54,27 +54,9 @@ static bool out_of_range(struct field *f)
 
 /* Integers: any width to any width, checked. */
 
-static copy_int128 integer_at(const void *data, enum duck_type type, uint64_t row)
-{
-    switch (type) {
-    case DUCK_INT8: return ((const int8_t *)data)[row];
-    case DUCK_INT16: return ((const int16_t *)data)[row];
-    case DUCK_INT32: return ((const int32_t *)data)[row];
-    case DUCK_INT64: return ((const int64_t *)data)[row];
-    case DUCK_UINT8: return ((const uint8_t *)data)[row];
-    case DUCK_UINT16: return ((const uint16_t *)data)[row];
-    case DUCK_UINT32: return ((const uint32_t *)data)[row];
-    case DUCK_UINT64: return ((const uint64_t *)data)[row];
-    default: break;
-    }
-    copy_int128 v;
-    memcpy(&v, (const char *)data + row * sizeof v, sizeof v);
-    return v;
-}
-
 static bool put_int2(struct field *f, const struct duck_vector *v, uint64_t row, struct buf *b)
 {
-    copy_int128 n = integer_at(v->data, v->type, row);
+    copy_int128 n = duck_integer_at(v->data, v->type, row);
     if (n < INT16_MIN || n > INT16_MAX)
         return out_of_range(f);
     copy_put_int2(b, (int16_t)n);
@@ -83,7 +65,7 @@ static bool put_int2(struct field *f, const struct duck_vector *v, uint64_t row,
 
 static bool put_int4(struct field *f, const struct duck_vector *v, uint64_t row, struct buf *b)
 {
-    copy_int128 n = integer_at(v->data, v->type, row);
+    copy_int128 n = duck_integer_at(v->data, v->type, row);
     if (n < INT32_MIN || n > INT32_MAX)
         return out_of_range(f);
     copy_put_int4(b, (int32_t)n);
@@ -92,7 +74,7 @@ static bool put_int4(struct field *f, const struct duck_vector *v, uint64_t row,
 
 static bool put_int8(struct field *f, const struct duck_vector *v, uint64_t row, struct buf *b)
 {
-    copy_int128 n = integer_at(v->data, v->type, row);
+    copy_int128 n = duck_integer_at(v->data, v->type, row);
     if (n < INT64_MIN || n > INT64_MAX)
         return out_of_range(f);
     copy_put_int8(b, (int64_t)n);
@@ -145,7 +127,7 @@ static encoder_uint128 power_of_ten(unsigned n)
 /* Digits behind the point beyond the column's scale are rounded by the server, as in any INSERT. */
 static bool put_numeric(struct field *f, const struct duck_vector *v, uint64_t row, struct buf *b)
 {
-    copy_int128 n = integer_at(v->data, v->carrier, row);
+    copy_int128 n = duck_integer_at(v->data, v->carrier, row);
     if (f->bound > 0) {
         encoder_uint128 whole = n < 0 ? -(encoder_uint128)n : (encoder_uint128)n;
         if (whole >= f->bound && whole / power_of_ten(v->scale) >= f->bound)
@@ -244,7 +226,7 @@ static bool put_uuid(struct field *f, const struct duck_vector *v, uint64_t row,
 {
     (void)f;
     encoder_uint128 u =
-        (encoder_uint128)integer_at(v->data, DUCK_INT128, row) ^ ((encoder_uint128)1 << 127);
+        (encoder_uint128)duck_integer_at(v->data, DUCK_INT128, row) ^ ((encoder_uint128)1 << 127);
     char bytes[16];
     for (int i = 15; i >= 0; i--, u >>= 8)
         bytes[i] = (char)(unsigned char)u;

@@ -16,24 +16,6 @@
 
 __extension__ typedef unsigned __int128 render_uint128;
 
-static copy_int128 read_integer(const void *data, enum duck_type type, uint64_t row)
-{
-    switch (type) {
-    case DUCK_INT8: return ((const int8_t *)data)[row];
-    case DUCK_INT16: return ((const int16_t *)data)[row];
-    case DUCK_INT32: return ((const int32_t *)data)[row];
-    case DUCK_INT64: return ((const int64_t *)data)[row];
-    case DUCK_UINT8: return ((const uint8_t *)data)[row];
-    case DUCK_UINT16: return ((const uint16_t *)data)[row];
-    case DUCK_UINT32: return ((const uint32_t *)data)[row];
-    case DUCK_UINT64: return ((const uint64_t *)data)[row];
-    default: break;
-    }
-    copy_int128 v;
-    memcpy(&v, (const char *)data + row * sizeof v, sizeof v);
-    return v;
-}
-
 /* Digits with the point `scale` places from the right. */
 static void put_decimal(struct buf *b, copy_int128 v, unsigned scale)
 {
@@ -112,7 +94,7 @@ static void put_uuid(struct buf *b, const struct duck_vector *v, uint64_t row)
 {
     static const unsigned char cuts[6] = {0, 4, 6, 8, 10, 16};
     render_uint128 u =
-        (render_uint128)read_integer(v->data, DUCK_INT128, row) ^ ((render_uint128)1 << 127);
+        (render_uint128)duck_integer_at(v->data, DUCK_INT128, row) ^ ((render_uint128)1 << 127);
     unsigned char bytes[16];
     for (int i = 15; i >= 0; i--, u >>= 8)
         bytes[i] = (unsigned char)u;
@@ -130,7 +112,7 @@ static void put_scalar(struct buf *b, const struct duck_vector *v, uint64_t row)
     case DUCK_BOOL: buf_append_cstr(b, ((const bool *)v->data)[row] ? "true" : "false"); break;
     case DUCK_FLOAT: put_float(b, (double)((const float *)v->data)[row], true); break;
     case DUCK_DOUBLE: put_float(b, ((const double *)v->data)[row], false); break;
-    case DUCK_DECIMAL: put_decimal(b, read_integer(v->data, v->carrier, row), v->scale); break;
+    case DUCK_DECIMAL: put_decimal(b, duck_integer_at(v->data, v->carrier, row), v->scale); break;
     case DUCK_DATE: put_date(b, ((const int32_t *)v->data)[row]); break;
     case DUCK_TIME: put_time(b, ((const int64_t *)v->data)[row]); break;
     case DUCK_TIMESTAMP:
@@ -148,7 +130,7 @@ static void put_scalar(struct buf *b, const struct duck_vector *v, uint64_t row)
     case DUCK_TIME_TZ: put_time(b, ((const int64_t *)v->data)[row] >> 24); break;
     case DUCK_NULL:
     case DUCK_OTHER: buf_append_cstr(b, "?"); break;
-    default: put_decimal(b, read_integer(v->data, v->type, row), 0); break;
+    default: put_decimal(b, duck_integer_at(v->data, v->type, row), 0); break;
     }
 }
 
