@@ -23,6 +23,7 @@ if [ "$(id -u)" -eq 0 ] && ! runuser -u postgres -- test -r "$PWD/Makefile"; the
     make -C "$copy/repo" test
     exit
 fi
+scripts/fetch_postgresql18.sh
 extra="$build/sanitizer_tests.cmake"
 : >"$extra"
 if [ "${SANITIZERS:-yes}" = yes ]; then

@@ -38,8 +38,16 @@ def build_dir():
     return pathlib.Path(os.environ.get("PGVENEER_BUILD", ROOT / "build")).resolve()
 
 
-def pg_bin(name):
-    """A program of the newest installed PostgreSQL (PGBIN names another folder)."""
+def postgresql18():
+    """The folder with bin/, lib/ and share/ of a PostgreSQL 18, which is fetched where it is missing."""
+    subprocess.run([ROOT / "scripts/fetch_postgresql18.sh"], check=True)
+    return pathlib.Path(os.environ.get("POSTGRESQL18_DIR", ROOT / ".deps/postgresql18"))
+
+
+def pg_bin(name, version=None):
+    """A program of the newest installed PostgreSQL (PGBIN names another folder), or of PostgreSQL 18."""
+    if version == 18:
+        return str(postgresql18() / "bin" / name)
     folders = [pathlib.Path(os.environ["PGBIN"])] if "PGBIN" in os.environ else sorted(
         pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
     for folder in folders:
@@ -175,8 +183,8 @@ class Process:
 class Postgres:
     """A private server: TCP on a free port of 127.0.0.1 and a unix socket in .socket_dir."""
 
-    def __init__(self, folder, auth="scram-sha-256", settings=()):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, folder, auth="scram-sha-256", settings=(), version=None):
+        self.folder, self.version = pathlib.Path(folder), version
         self.data, self.socket_dir = self.folder / "data", self.folder
         self.auth, self.settings = auth, dict(settings)
         self.port = free_port()
@@ -188,7 +196,7 @@ class Postgres:
         if os.getuid() == 0:
             shutil.chown(password, "postgres")
         method = self.auth if self.auth in ("trust", "md5", "password") else "scram-sha-256"
-        subprocess.run([pg_bin("initdb"), "-D", self.data, "-U", "postgres", "-E", "UTF8", "--no-locale",
+        subprocess.run([pg_bin("initdb", self.version), "-D", self.data, "-U", "postgres", "-E", "UTF8", "--no-locale",
                         "-A", method, "--pwfile", password, "--no-sync"], check=True,
                        stdout=subprocess.DEVNULL, cwd=self.folder, **server_user())
         lines = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(self.socket_dir),
@@ -200,7 +208,7 @@ class Postgres:
             f.writelines("%s = '%s'\n" % (k, str(v).replace("'", "''")) for k, v in lines.items())
 
     def start(self):
-        self.process = Process("postgres", [pg_bin("postgres"), "-D", self.data, "-p", str(self.port)],
+        self.process = Process("postgres", [pg_bin("postgres", self.version), "-D", self.data, "-p", str(self.port)],
                                self.folder / "postgres.log", signal.SIGQUIT, cwd=self.folder, **server_user())
         endpoint = Endpoint("127.0.0.1", self.port)
         try:
@@ -270,16 +278,17 @@ class Cluster:
     auth              scram-sha-256, md5, password or trust
     superuser_service the role service is a superuser
     settings          of PostgreSQL
+    version           18: the server of scripts/fetch_postgresql18.sh; else the newest installed one
     .direct .proxy    Endpoints; .folder a scratch folder that postgres can read and write
     """
 
-    def __init__(self, auth="scram-sha-256", superuser_service=False, settings=()):
+    def __init__(self, auth="scram-sha-256", superuser_service=False, settings=(), version=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pgveneer-test-"))
         self.folder.chmod(0o755)
         if os.getuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
         self.superuser_service = superuser_service
-        self.postgres = Postgres(self.folder, auth, settings)
+        self.postgres = Postgres(self.folder, auth, settings, version)
         self.direct = Endpoint("127.0.0.1", self.postgres.port)
         self.proxy = None
         self.children = []
