@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "store.h"
 #include "sync.h"
 
 #define DUCK_MEMORY_MB 256
@@ -18,14 +19,12 @@
 #define SETUP_TEXT_BYTES ((size_t)1 << 20)
 
 static const char registry_query[] =
-    "SELECT f.options ->> 'foldername', f.options ->> 'format', s.type,"
-    "       pg_catalog.format('%I.%I', n.nspname, c.relname),"
+    "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),"
     "       pg_catalog.has_table_privilege($3::pg_catalog.name, c.oid, 'SELECT'),"
     "       pg_catalog.has_table_privilege($3::pg_catalog.name, t.oid, 'INSERT')"
     "   AND pg_catalog.has_table_privilege($3::pg_catalog.name, t.oid, 'UPDATE'),"
     "       pg_catalog.format('%I.%I', tn.nspname, t.relname)"
     "  FROM pgveneer.foreign_table f"
-    "  JOIN pgveneer.foreign_server s ON s.name = f.server"
     "  JOIN pg_catalog.pg_class c ON c.oid = f.relid"
     "  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     "  LEFT JOIN pg_catalog.pg_class t ON t.oid = $2::pg_catalog.oid"
@@ -53,15 +52,15 @@ static bool read_oid(struct sync *s, const char *key, const char **out, struct e
 
 static bool check_rights(struct sync *s, const struct pgresult *r, struct err *err)
 {
-    if (!pgresult_bool(r, 0, 4)) {
+    if (!pgresult_bool(r, 0, 1)) {
         err_set(err, SQLSTATE_INSUFFICIENT_PRIVILEGE, "permission denied for foreign table %s",
                 s->source_name);
         return err_detail(err, "The task's owner \"%s\" needs SELECT on it.", s->job->owner);
     }
-    if (pgresult_bool(r, 0, 5))
+    if (pgresult_bool(r, 0, 2))
         return true;
     err_set(err, SQLSTATE_INSUFFICIENT_PRIVILEGE, "permission denied for target table %s",
-            pgresult_value(r, 0, 6));
+            pgresult_value(r, 0, 3));
     return err_detail(err, "The task's owner \"%s\" needs INSERT and UPDATE on it.", s->job->owner);
 }
 
@@ -72,30 +71,15 @@ static bool take_registry(struct sync *s, const struct pgresult *r, struct err *
                 s->source_oid);
         return misconfigured(s);
     }
-    s->source_name = arena_copy_cstr(&s->a, pgresult_value(r, 0, 3));
-    const char *folder = pgresult_value(r, 0, 0);
-    const char *format = pgresult_value(r, 0, 1);
-    const char *type = pgresult_value(r, 0, 2);
-    s->foldername = folder == NULL ? NULL : arena_copy_cstr(&s->a, folder);
-    if (pgresult_value(r, 0, 6) == NULL) {
+    s->source_name = arena_copy_cstr(&s->a, pgresult_value(r, 0, 0));
+    if (s->source_name == NULL)
+        return err_no_memory(err);
+    if (pgresult_value(r, 0, 3) == NULL) {
         err_set(err, SQLSTATE_UNDEFINED_TABLE, "target table with OID %s does not exist",
                 s->target_oid);
         return misconfigured(s);
     }
-    if (!check_rights(s, r, err))
-        return false;
-    if (s->foldername == NULL || (format != NULL && strcasecmp(format, "hudi") != 0)) {
-        err_set(err, SQLSTATE_WRONG_OBJECT_TYPE, "\"%s\" is not a Hudi foreign table",
-                s->source_name);
-        return misconfigured(s);
-    }
-    if (type != NULL && strcasecmp(type, "local") == 0)
-        return true;
-    err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-            "reading Hudi tables from servers of type \"%s\" comes with a later release",
-            type == NULL ? "" : type);
-    err_hint(err, "A server of type 'local' reads a directory below hudi_local_roots.");
-    return misconfigured(s);
+    return check_rights(s, r, err);
 }
 
 static bool read_registry(struct sync *s, struct err *err)
@@ -111,15 +95,10 @@ static bool read_registry(struct sync *s, struct err *err)
 
 static bool open_table(struct sync *s, struct err *err)
 {
-    static const char *const for_a_person[] = {
-        SQLSTATE_INSUFFICIENT_PRIVILEGE, SQLSTATE_FEATURE_NOT_SUPPORTED, SQLSTATE_UNDEFINED_TABLE,
-        SQLSTATE_INVALID_PARAMETER_VALUE};
-    if (objstore_open_local(s->foldername, s->job->settings->hudi_local_roots, &s->store, err) &&
+    if (hudi_store_open(&s->a, s->job, s->source_oid, &s->store, err) &&
         hudi_table_open(&s->a, s->store, &s->table, err))
         return true;
-    for (size_t i = 0; i < ARRAY_LEN(for_a_person); i++)
-        if (strcmp(err->sqlstate, for_a_person[i]) == 0)
-            s->misconfigured = true;
+    s->misconfigured = hudi_store_is_misconfigured(err);
     return false;
 }
 

@@ -32,7 +32,6 @@ struct sync {
     struct arena a;                      /* of the run; owns all below that is not said otherwise */
     const char *target_oid, *source_oid; /* as text, for parameters */
     const char *source_name;
-    const char *foldername;
     struct objstore *store;
     struct hudi_table table;
     struct sync_position position;
