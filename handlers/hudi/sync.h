@@ -10,13 +10,13 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/scratch.h"
 #include "columns.h"
 #include "duck.h"
 #include "objstore/objstore.h"
 #include "pgclient/pgclient.h"
 #include "plan.h"
 #include "relation.h"
-#include "scratch.h"
 #include "task/job.h"
 
 struct sync_position { /* a row of hudi.hudi_sync_state */

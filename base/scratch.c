@@ -1,11 +1,11 @@
-/* Who spills to disk may be killed before it cleans up, and spilled files are large. So each folder is
+/* Who keeps files on disk may be killed before it cleans up, and they are large. So each folder is
  * held by a lock (flock on the folder itself), which the kernel takes back with the process: a folder
  * that can be locked belongs to nobody, and whoever comes next removes it. Process ids would not do:
  * they are taken again, and differ between containers that share a folder.
  *
  * Between mkdtemp and the lock a new folder looks abandoned. A sweeper may then lock and remove it; the
  * maker sees that by the lock it does not get or by the folder that is gone, and makes another. */
-#include "scratch.h"
+#include "base/scratch.h"
 
 #include <dirent.h>
 #include <errno.h>

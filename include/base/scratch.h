@@ -1,7 +1,7 @@
-/* A run's folder for what DuckDB spills. It goes with the run, or, when the run was killed, with the
+/* A folder of a run for files of its own. It goes with the run, or, when the run was killed, with the
  * next run on this machine. */
-#ifndef HUDI_SCRATCH_H
-#define HUDI_SCRATCH_H
+#ifndef BASE_SCRATCH_H
+#define BASE_SCRATCH_H
 
 #include <stdbool.h>
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "scratch.h"
+#include "base/scratch.h"
 
 static char parent[64];
 static struct arena arena;
