@@ -82,6 +82,17 @@ static bool add(struct arena *a, struct relation *r, const struct relation_group
     return true;
 }
 
+static bool fetch(struct arena *a, const struct hudi_table *table, const struct hudi_slices *slices,
+                  const char **paths, struct err *err)
+{
+    const char **names = arena_alloc_array(a, slices->count + 1, sizeof *names);
+    if (names == NULL)
+        return err_no_memory(err);
+    for (size_t i = 0; i < slices->count; i++)
+        names[i] = slices->items[i].path;
+    return objstore_fetch_all(table->store, a, names, slices->count, paths, err);
+}
+
 bool relation_open(struct arena *a, struct duck *d, const struct hudi_table *table,
                    const struct columns *columns, const struct hudi_slices *slices,
                    struct relation *out, struct err *err)
@@ -90,11 +101,15 @@ bool relation_open(struct arena *a, struct duck *d, const struct hudi_table *tab
     out->groups = arena_alloc_array(a, slices->count + 1, sizeof *out->groups);
     if (out->groups == NULL)
         return err_no_memory(err);
+    const char **paths = arena_alloc_array(a, slices->count + 1, sizeof *paths);
+    if (paths == NULL)
+        return err_no_memory(err);
+    if (!fetch(a, table, slices, paths, err))
+        return false;
     for (size_t i = 0; i < slices->count; i++) {
         struct relation_group file = {0};
-        const char *path;
-        if (!objstore_fetch(table->store, a, slices->items[i].path, &path, err) ||
-            !describe(a, d, path, &file, err))
+        const char *path = paths[i];
+        if (!describe(a, d, path, &file, err))
             return false;
         if (table->drops_partition_columns &&
             !hudi_partition_values(a, table, slices->items[i].partition_path, &file.values, err))

@@ -4,8 +4,7 @@
  * in it are opened first (O_PATH, which has no effect on the thing opened), then the kernel is
  * asked through /proc/self/fd where the descriptor really is, and only a place inside an allowed
  * root is read. So a symbolic link may stay inside, never lead out, and there is no moment between
- * check and use. "..", absolute paths and empty parts in object paths are refused by spelling:
- * nothing honest contains them (they would come from damaged or hostile table metadata).
+ * check and use. "..", absolute paths and empty parts in object paths are refused by spelling.
  *
  * A folder outside the roots answers 42501 whether it exists or not: otherwise the error would tell
  * users of the database what lies on the server's disk.
@@ -23,15 +22,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store.h"
+
 #define LOCAL_MAX_ROOTS 64
 #define LOCAL_READ_BYTES ((size_t)64 << 10)
 
-struct objstore {
+struct local {
+    struct objstore base;
     int root_fd;                    /* O_PATH */
     char *root;                     /* owns; resolved */
     char *allowed[LOCAL_MAX_ROOTS]; /* owns; resolved */
     size_t nallowed;
-    size_t fetched;
 };
 
 /* Is `path` the folder `root` or below it? Both resolved. "/data" does not hold "/database". */
@@ -43,7 +44,7 @@ static bool is_below(const char *path, const char *root)
     return strncmp(path, root, n) == 0 && (path[n] == '\0' || path[n] == '/');
 }
 
-static bool is_allowed(const struct objstore *st, const char *path)
+static bool is_allowed(const struct local *st, const char *path)
 {
     for (size_t i = 0; i < st->nallowed; i++)
         if (is_below(path, st->allowed[i]))
@@ -52,7 +53,7 @@ static bool is_allowed(const struct objstore *st, const char *path)
 }
 
 /* Roots that do not exist (yet) allow nothing. */
-static bool read_roots(struct objstore *st, const char *roots, struct err *err)
+static bool read_roots(struct local *st, const char *roots, struct err *err)
 {
     struct slice rest = slice_cstr(roots == NULL ? "" : roots);
     while (!slice_is_empty(rest)) {
@@ -94,7 +95,7 @@ static bool refuse_outside(const char *path, struct err *err)
 }
 
 /* The folder does not resolve: may the user know why? Only if what exists of it lies inside. */
-static bool refuse_missing(const struct objstore *st, const char *root, int errnum, struct err *err)
+static bool refuse_missing(const struct local *st, const char *root, int errnum, struct err *err)
 {
     char *parent = strdup(root);
     if (parent == NULL)
@@ -114,7 +115,7 @@ static bool refuse_missing(const struct objstore *st, const char *root, int errn
     return unreadable(err, errnum, "open folder", root);
 }
 
-static bool open_root(struct objstore *st, const char *root, struct err *err)
+static bool open_root(struct local *st, const char *root, struct err *err)
 {
     if (root[0] != '/')
         return err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
@@ -130,54 +131,8 @@ static bool open_root(struct objstore *st, const char *root, struct err *err)
     return true;
 }
 
-bool objstore_open_local(const char *root, const char *allowed_roots, struct objstore **out,
-                         struct err *err)
-{
-    *out = NULL;
-    struct objstore *st = calloc(1, sizeof *st);
-    if (st == NULL)
-        return err_no_memory(err);
-    st->root_fd = -1;
-    if (!read_roots(st, allowed_roots, err) || !open_root(st, root, err)) {
-        objstore_close(st);
-        return false;
-    }
-    *out = st;
-    return true;
-}
-
-void objstore_close(struct objstore *st)
-{
-    if (st == NULL)
-        return;
-    if (st->root_fd >= 0)
-        close(st->root_fd);
-    for (size_t i = 0; i < st->nallowed; i++)
-        free(st->allowed[i]);
-    free(st->root);
-    free(st);
-}
-
-/* "a/b/c": no empty part, no "." or "..", not absolute. "" is the root itself. */
-static bool is_plain_path(const char *path)
-{
-    if (path[0] == '\0')
-        return true;
-    struct slice rest = slice_cstr(path);
-    for (;;) {
-        size_t n = slice_find_byte(rest, '/');
-        struct slice part = slice_part(rest, 0, n);
-        if (slice_is_empty(part) || slice_equals_cstr(part, ".") || slice_equals_cstr(part, ".."))
-            return false;
-        if (n == rest.len)
-            return true;
-        rest = slice_part(rest, n + 1, rest.len);
-    }
-}
-
 /* Where the descriptor really is. `where` has PATH_MAX bytes. */
-static bool locate(const struct objstore *st, int fd, const char *path, char *where,
-                   struct err *err)
+static bool locate(const struct local *st, int fd, const char *path, char *where, struct err *err)
 {
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -191,10 +146,10 @@ static bool locate(const struct objstore *st, int fd, const char *path, char *wh
 }
 
 /* Opens an object or folder for the check alone; *fd is the caller's. */
-static bool open_checked(const struct objstore *st, const char *path, int *fd, char *where,
+static bool open_checked(const struct local *st, const char *path, int *fd, char *where,
                          struct err *err)
 {
-    if (!is_plain_path(path))
+    if (!store_path_is_plain(path))
         return refuse_outside(path, err);
     *fd = openat(st->root_fd, path[0] == '\0' ? "." : path, O_PATH | O_CLOEXEC);
     if (*fd < 0)
@@ -220,7 +175,7 @@ static bool reopen(int *fd, const char *path, int flags, struct err *err)
     return true;
 }
 
-static bool open_object(const struct objstore *st, const char *path, int *fd, char *where,
+static bool open_object(const struct local *st, const char *path, int *fd, char *where,
                         struct err *err)
 {
     if (!open_checked(st, path, fd, where, err))
@@ -233,37 +188,24 @@ static bool open_object(const struct objstore *st, const char *path, int *fd, ch
 }
 
 struct listing_builder {
-    struct arena *arena;
+    struct store_listing listing;
     const char *folder;
-    struct objstore_entry *items;
-    size_t count;
-    size_t capacity;
 };
 
 static bool add_entry(struct listing_builder *b, const char *name, const struct stat *s,
                       struct err *err)
 {
-    if (b->count == b->capacity) {
-        size_t capacity = b->capacity == 0 ? 64 : b->capacity * 2;
-        struct objstore_entry *items = arena_alloc_array(b->arena, capacity, sizeof *items);
-        if (items == NULL)
-            return err_no_memory(err);
-        if (b->count > 0)
-            memcpy(items, b->items, b->count * sizeof *items);
-        b->items = items;
-        b->capacity = capacity;
-    }
-    const char *path = b->folder[0] == '\0' ? arena_copy_cstr(b->arena, name)
-                                            : arena_printf(b->arena, "%s/%s", b->folder, name);
-    if (path == NULL)
-        return err_no_memory(err);
-    b->items[b->count++] = (struct objstore_entry){
-        .path = path,
+    struct arena *a = b->listing.arena;
+    struct objstore_entry e = {
+        .path = b->folder[0] == '\0' ? arena_copy_cstr(a, name)
+                                     : arena_printf(a, "%s/%s", b->folder, name),
         .size_bytes = s->st_size,
         .modified_ms = (int64_t)s->st_mtim.tv_sec * 1000 + s->st_mtim.tv_nsec / 1000000,
         .is_folder = S_ISDIR(s->st_mode),
     };
-    return true;
+    if (e.path == NULL)
+        return err_no_memory(err);
+    return store_listing_add(&b->listing, &e, err);
 }
 
 /* Entries that vanish while we look, links that lead nowhere and things that are neither file nor
@@ -289,16 +231,10 @@ static bool read_entries(DIR *dir, struct listing_builder *b, struct err *err)
     }
 }
 
-static int compare_entries(const void *a, const void *b)
+static bool local_list(struct objstore *base, struct arena *a, const char *folder,
+                       struct objstore_listing *out, struct err *err)
 {
-    return strcmp(((const struct objstore_entry *)a)->path,
-                  ((const struct objstore_entry *)b)->path);
-}
-
-bool objstore_list(struct objstore *st, struct arena *a, const char *folder,
-                   struct objstore_listing *out, struct err *err)
-{
-    *out = (struct objstore_listing){0};
+    struct local *st = (struct local *)base;
     char where[PATH_MAX];
     int fd = -1;
     if (!open_checked(st, folder, &fd, where, err)) {
@@ -315,15 +251,11 @@ bool objstore_list(struct objstore *st, struct arena *a, const char *folder,
         close(fd);
         return false;
     }
-    struct listing_builder b = {.arena = a, .folder = folder};
+    struct listing_builder b = {.listing = {.arena = a}, .folder = folder};
     bool ok = read_entries(dir, &b, err);
     closedir(dir);
-    if (!ok)
-        return false;
-    if (b.count > 1)
-        qsort(b.items, b.count, sizeof *b.items, compare_entries);
-    *out = (struct objstore_listing){b.items, b.count};
-    return true;
+    store_listing_take(&b.listing, out);
+    return ok;
 }
 
 static bool read_all(int fd, const char *path, struct buf *out, struct err *err)
@@ -343,8 +275,9 @@ static bool read_all(int fd, const char *path, struct buf *out, struct err *err)
     }
 }
 
-bool objstore_read(struct objstore *st, const char *path, struct buf *out, struct err *err)
+static bool local_read(struct objstore *base, const char *path, struct buf *out, struct err *err)
 {
+    struct local *st = (struct local *)base;
     char where[PATH_MAX];
     int fd = -1;
     if (!open_object(st, path, &fd, where, err) || !reopen(&fd, path, 0, err))
@@ -354,22 +287,48 @@ bool objstore_read(struct objstore *st, const char *path, struct buf *out, struc
     return ok;
 }
 
-bool objstore_fetch(struct objstore *st, struct arena *a, const char *path, const char **local_path,
-                    struct err *err)
+static bool local_fetch(struct objstore *base, struct arena *a, const char *const *paths,
+                        size_t count, const char **local_paths, struct err *err)
 {
+    struct local *st = (struct local *)base;
     char where[PATH_MAX];
-    int fd = -1;
-    if (!open_object(st, path, &fd, where, err))
-        return false;
-    close(fd);
-    *local_path = arena_copy_cstr(a, where);
-    if (*local_path == NULL)
-        return err_no_memory(err);
-    st->fetched++;
+    for (size_t i = 0; i < count; i++) {
+        int fd = -1;
+        if (!open_object(st, paths[i], &fd, where, err))
+            return false;
+        close(fd);
+        local_paths[i] = arena_copy_cstr(a, where);
+        if (local_paths[i] == NULL)
+            return err_no_memory(err);
+    }
     return true;
 }
 
-size_t objstore_fetch_count(const struct objstore *st)
+static void local_close(struct objstore *base)
 {
-    return st->fetched;
+    struct local *st = (struct local *)base;
+    if (st->root_fd >= 0)
+        close(st->root_fd);
+    for (size_t i = 0; i < st->nallowed; i++)
+        free(st->allowed[i]);
+    free(st->root);
+    free(st);
+}
+
+bool objstore_open_local(const char *root, const char *allowed_roots, struct objstore **out,
+                         struct err *err)
+{
+    static const struct store_ops ops = {local_list, local_read, local_fetch, local_close};
+    *out = NULL;
+    struct local *st = calloc(1, sizeof *st);
+    if (st == NULL)
+        return err_no_memory(err);
+    st->base.ops = &ops;
+    st->root_fd = -1;
+    if (!read_roots(st, allowed_roots, err) || !open_root(st, root, err)) {
+        local_close(&st->base);
+        return false;
+    }
+    *out = &st->base;
+    return true;
 }

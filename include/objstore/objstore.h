@@ -1,4 +1,4 @@
-/* Lists and gets objects of a store: a local directory now, S3-compatible stores later.
+/* Lists and gets objects of a store: a local directory, or a bucket of an S3-compatible store.
  * Paths are relative to the root that was opened, with "/" between parts, never with ".." in them. */
 #ifndef OBJSTORE_OBJSTORE_H
 #define OBJSTORE_OBJSTORE_H
@@ -44,6 +44,10 @@ MUST_USE bool objstore_read(struct objstore *st, const char *path, struct buf *o
  * objstore_close. Counts the object as opened. */
 MUST_USE bool objstore_fetch(struct objstore *st, struct arena *a, const char *path,
                              const char **local_path, struct err *err);
+
+/* The same for many, some at a time at once. local_paths has `count` members. */
+MUST_USE bool objstore_fetch_all(struct objstore *st, struct arena *a, const char *const *paths,
+                                 size_t count, const char **local_paths, struct err *err);
 
 /* Objects fetched since it was opened (tests assert that a run opens only the files it must). */
 size_t objstore_fetch_count(const struct objstore *st);
