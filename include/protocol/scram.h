@@ -35,6 +35,11 @@ struct scram_client;
  * nonce     NULL: random; given only by tests */
 MUST_USE bool scram_client_new(struct slice password, const char *nonce, struct scram_client **out,
                                struct err *err);
+/* Uses these in place of the password; any time before scram_client_step. They are copied, and good for
+ * the verifier that they belong to: its salt and iterations are not asked for.
+ * server_key  NULL: unknown; the server's signature is not verified then */
+void scram_client_set_keys(struct scram_client *c, const uint8_t client_key[CRYPTO_SHA256_BYTES],
+                           const uint8_t *server_key);
 void scram_client_free(struct scram_client *c);
 /* Appends the client's first message. */
 MUST_USE bool scram_client_write_first(struct scram_client *c, struct buf *out, struct err *err);

@@ -70,19 +70,21 @@ static void test_verifier_text(void **state)
     buf_fini(&text);
 }
 
-/* Both roles, with random nonces. */
-static bool exchange(const char *password, const char *stored, struct err *err)
+/* Both roles, with random nonces. The client has a password, or keys. */
+static bool exchange_keys(const struct scram_verifier *v, const char *password,
+                          const uint8_t *client_key, const uint8_t *server_key,
+                          uint8_t key[CRYPTO_SHA256_BYTES], struct err *err)
 {
-    struct scram_verifier v = rfc_verifier(stored);
     struct scram_client *c;
     struct scram_server *s;
     struct buf a;
     struct buf b;
-    uint8_t key[CRYPTO_SHA256_BYTES];
     buf_init(&a, 1024);
     buf_init(&b, 1024);
-    assert_true(scram_client_new(slice_cstr(password), NULL, &c, err));
-    assert_true(scram_server_new(&v, NULL, &s, err));
+    assert_true(scram_client_new(slice_cstr(password == NULL ? "" : password), NULL, &c, err));
+    if (client_key != NULL)
+        scram_client_set_keys(c, client_key, server_key);
+    assert_true(scram_server_new(v, NULL, &s, err));
     bool ok =
         scram_client_write_first(c, &a, err) && scram_server_challenge(s, buf_slice(&a), &b, err);
     buf_clear(&a);
@@ -97,6 +99,13 @@ static bool exchange(const char *password, const char *stored, struct err *err)
     return ok;
 }
 
+static bool exchange(const char *password, const char *stored, struct err *err)
+{
+    struct scram_verifier v = rfc_verifier(stored);
+    uint8_t key[CRYPTO_SHA256_BYTES];
+    return exchange_keys(&v, password, NULL, NULL, key, err);
+}
+
 static void test_client_and_server_agree(void **state)
 {
     (void)state;
@@ -105,6 +114,29 @@ static void test_client_and_server_agree(void **state)
     assert_true(exchange("", "", &err));
     assert_true(exchange("p\xc3\xa4ssw\xc3\xb6rt", "p\xc3\xa4ssw\xc3\xb6rt", &err));
     assert_false(exchange("pencil", "Pencil", &err));
+    assert_string_equal(err.sqlstate, SQLSTATE_INVALID_PASSWORD);
+}
+
+/* The client knows keys and no password: the one that the proof of an earlier login revealed, and the
+ * verifier's ServerKey. */
+static void test_login_with_keys(void **state)
+{
+    (void)state;
+    struct scram_verifier v = rfc_verifier("pencil");
+    uint8_t key[CRYPTO_SHA256_BYTES];
+    uint8_t again[CRYPTO_SHA256_BYTES];
+    uint8_t wrong[CRYPTO_SHA256_BYTES] = {1};
+    struct err err;
+    assert_true(exchange_keys(&v, "pencil", NULL, NULL, key, &err));
+    assert_true(exchange_keys(&v, NULL, key, v.server_key, again, &err));
+    assert_memory_equal(key, again, sizeof key);
+    assert_true(exchange_keys(&v, NULL, key, NULL, again, &err));
+    assert_false(exchange_keys(&v, NULL, wrong, v.server_key, again, &err));
+    assert_string_equal(err.sqlstate, SQLSTATE_INVALID_PASSWORD);
+    assert_false(exchange_keys(&v, NULL, key, wrong, again, &err));
+    assert_string_equal(err.sqlstate, SQLSTATE_INVALID_AUTHORIZATION);
+    v = rfc_verifier("Pencil"); /* the password was changed meanwhile */
+    assert_false(exchange_keys(&v, NULL, key, v.server_key, again, &err));
     assert_string_equal(err.sqlstate, SQLSTATE_INVALID_PASSWORD);
 }
 
@@ -306,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_rfc7677),
         cmocka_unit_test(test_verifier_text),
         cmocka_unit_test(test_client_and_server_agree),
+        cmocka_unit_test(test_login_with_keys),
         cmocka_unit_test(test_hostile_challenges),
         cmocka_unit_test(test_huge_challenge),
         cmocka_unit_test(test_finals),
