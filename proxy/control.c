@@ -167,11 +167,14 @@ static void connect_database(struct database *db)
 {
     struct control *c = db->control;
     char password[CONNINFO_VALUE_BYTES] = "";
+    struct credential credential;
+    struct control_login login = {c->info.user, db->name, "pgveneer control", &credential};
     struct err err;
     find_password(db, password, sizeof password);
-    db->conn =
-        control_conn_new(c->home, &c->target, &c->info, password, db->name, &conn_events, db);
+    (void)credential_set_password(&credential, slice_cstr(password)); /* there is room for all */
+    db->conn = control_conn_new(c->home, &c->target, &login, &conn_events, db);
     crypto_wipe(password, sizeof password);
+    credential_wipe(&credential);
     if (db->conn == NULL) {
         err_no_memory(&err);
         end_all(db, &err);

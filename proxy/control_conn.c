@@ -3,8 +3,9 @@
  *     CONNECTING --> LOGIN --> READY <--> BUSY        any state --> LOST
  *
  * Bytes are collected until a message is whole; messages of more than the result limit end the
- * connection. During LOGIN the server may ask for a cleartext, md5 or SCRAM-SHA-256 password. With
- * SCRAM, AuthenticationOk is believed only after the server has proved that it knows the password; a
+ * connection. During LOGIN the server may ask for a cleartext, md5 or SCRAM-SHA-256 password; which of
+ * them the login's credential answers stands in credential.c. With SCRAM, AuthenticationOk is believed
+ * only after the server has proved that it knows the password (its key, where we have only keys); a
  * server that changes its mind about the method is refused.
  *
  * An error of the server is kept until ReadyForQuery, so that the next request never meets the rest
@@ -34,11 +35,12 @@ enum control_conn_state { STATES(AS_ENUM) };
 struct control_conn {
     enum control_conn_state state;
     struct loop *loop;
-    struct conn_target target;           /* for a cancel request */
-    const struct conninfo *info;         /* borrows */
-    char password[CONNINFO_VALUE_BYTES]; /* wiped after the login */
-    char dbname[64];
-    struct conn *conn; /* owns */
+    struct conn_target target; /* for a cancel request */
+    char *user;                /* owns, and the next two */
+    char *dbname;
+    char *application_name;
+    struct credential credential; /* wiped after the login */
+    struct conn *conn;            /* owns */
     const struct control_conn_events *events;
     void *owner;
     struct buf in; /* an unfinished message */
@@ -89,11 +91,11 @@ static void flush(struct control_conn *c, bool written)
 static void send_startup(struct control_conn *c)
 {
     const char *const params[] = {"user",
-                                  c->info->user,
+                                  c->user,
                                   "database",
                                   c->dbname,
                                   "application_name",
-                                  "pgveneer control",
+                                  c->application_name,
                                   "client_encoding",
                                   "UTF8",
                                   "DateStyle",
@@ -109,17 +111,42 @@ static void send_startup(struct control_conn *c)
 /* ---- authentication ----------------------------------------------------- */
 
 /* Each returns false with *err. */
+static bool refuse_method(struct err *err, const char *method)
+{
+    return err_set(err, SQLSTATE_INVALID_PASSWORD,
+                   "the server asks for a password by %s, which what is known of it cannot answer",
+                   method);
+}
+
 static bool answer_cleartext(struct control_conn *c, struct err *err)
 {
-    return wire_write_password(&c->out, slice_cstr(c->password)) || err_no_memory(err);
+    if (c->credential.kind != CREDENTIAL_PASSWORD)
+        return refuse_method(err, "clear text");
+    return wire_write_password(&c->out, slice_cstr(c->credential.text)) || err_no_memory(err);
 }
 
 static bool answer_md5(struct control_conn *c, struct slice salt, struct err *err)
 {
     char answer[CRYPTO_MD5_ANSWER_BYTES];
-    if (!crypto_md5_answer(slice_cstr(c->info->user), slice_cstr(c->password), salt, answer))
+    if (c->credential.kind != CREDENTIAL_PASSWORD && c->credential.kind != CREDENTIAL_MD5)
+        return refuse_method(err, "md5");
+    if (!credential_answer_md5(&c->credential, slice_cstr(c->user), salt, answer))
         return err_set(err, SQLSTATE_INTERNAL_ERROR, "could not compute an MD5 answer");
     return wire_write_password(&c->out, slice_cstr(answer)) || err_no_memory(err);
+}
+
+static bool begin_scram(struct control_conn *c, struct buf *first, struct err *err)
+{
+    const struct credential *known = &c->credential;
+    bool has_keys = known->kind == CREDENTIAL_SCRAM_KEY;
+    if (!has_keys && known->kind != CREDENTIAL_PASSWORD)
+        return refuse_method(err, SCRAM_MECHANISM);
+    if (!scram_client_new(slice_cstr(known->text), NULL, &c->scram, err))
+        return false;
+    if (has_keys)
+        scram_client_set_keys(c->scram, known->client_key,
+                              known->has_server_key ? known->server_key : NULL);
+    return scram_client_write_first(c->scram, first, err);
 }
 
 static bool begin_sasl(struct control_conn *c, const struct wire_auth *m, struct err *err)
@@ -130,8 +157,7 @@ static bool begin_sasl(struct control_conn *c, const struct wire_auth *m, struct
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
                        "the server offers no SASL mechanism that pgveneer knows");
     buf_init(&first, SCRAM_MAX_MESSAGE_BYTES);
-    bool ok = scram_client_new(slice_cstr(c->password), NULL, &c->scram, err) &&
-              scram_client_write_first(c->scram, &first, err);
+    bool ok = begin_scram(c, &first, err);
     answer.data = buf_slice(&first);
     ok = ok && (wire_write_sasl_initial(&c->out, &answer) || err_no_memory(err));
     buf_fini(&first);
@@ -154,7 +180,7 @@ static bool accept_login(struct control_conn *c, struct err *err)
         return err_set(err, SQLSTATE_PROTOCOL_VIOLATION,
                        "the server ended the SCRAM exchange without a proof");
     c->authenticated = true;
-    crypto_wipe(c->password, sizeof c->password);
+    credential_wipe(&c->credential);
     return true;
 }
 
@@ -169,9 +195,10 @@ static bool step_auth(struct control_conn *c, const struct wire_auth *m, struct 
         if (c->auth_kind != 0)
             return err_set(err, SQLSTATE_PROTOCOL_VIOLATION,
                            "the server asks for a password twice");
-        if (c->password[0] == '\0')
+        if (c->credential.kind == CREDENTIAL_NONE || c->credential.kind == CREDENTIAL_TRUST)
             return err_set(err, SQLSTATE_INVALID_PASSWORD,
-                           "the server asks for a password and \"service\" holds none");
+                           "the server asks for a password and none is known for user \"%s\"",
+                           c->user);
         c->auth_kind = m->kind;
     }
     switch (m->kind) {
@@ -332,9 +359,12 @@ static void read_messages(struct control_conn *c)
 static void destroy(struct control_conn *c)
 {
     scram_client_free(c->scram);
-    crypto_wipe(c->password, sizeof c->password);
+    credential_wipe(&c->credential);
     buf_fini(&c->in);
     buf_fini(&c->out);
+    free(c->user);
+    free(c->dbname);
+    free(c->application_name);
     free(c);
 }
 
@@ -388,25 +418,32 @@ static const struct conn_events socket_events = {
 
 /* ---- life --------------------------------------------------------------- */
 
+static bool copy_login(struct control_conn *c, const struct control_login *login)
+{
+    c->user = strdup(login->user);
+    c->dbname = strdup(login->dbname);
+    c->application_name = strdup(login->application_name);
+    if (login->credential != NULL)
+        c->credential = *login->credential;
+    return c->user != NULL && c->dbname != NULL && c->application_name != NULL;
+}
+
 struct control_conn *control_conn_new(struct loop *l, const struct conn_target *target,
-                                      const struct conninfo *info, const char *password,
-                                      const char *dbname, const struct control_conn_events *events,
-                                      void *owner)
+                                      const struct control_login *login,
+                                      const struct control_conn_events *events, void *owner)
 {
     struct control_conn *c = calloc(1, sizeof *c);
     if (c == NULL)
         return NULL;
     c->loop = l;
     c->target = *target;
-    c->info = info;
     c->events = events;
     c->owner = owner;
     buf_init(&c->in, CONTROL_CONN_MAX_RESULT_BYTES + LOOP_READ_BYTES + WIRE_HEADER_BYTES);
     buf_init(&c->out, CONTROL_CONN_MAX_RESULT_BYTES);
-    snprintf(c->password, sizeof c->password, "%s", password);
-    snprintf(c->dbname, sizeof c->dbname, "%s", dbname);
-    snprintf(c->who, sizeof c->who, "control %s", dbname);
-    c->conn = conn_connect(l, target, &socket_events, c);
+    snprintf(c->who, sizeof c->who, "control %s", login->dbname);
+    if (copy_login(c, login))
+        c->conn = conn_connect(l, target, &socket_events, c);
     if (c->conn == NULL) {
         control_conn_free(c);
         return NULL;

@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "conn.h"
-#include "conninfo.h"
+#include "credential.h"
 
 struct control_conn;
 struct loop;
@@ -37,10 +37,17 @@ struct control_conn_events {
     void (*on_lost)(void *owner, const struct err *err);
 };
 
-/* Borrows info. The password is copied and wiped after the login. NULL: no memory. */
+/* Whom to log in as, and where. Copied; the credential's copy is wiped after the login. */
+struct control_login {
+    const char *user;
+    const char *dbname;
+    const char *application_name;
+    const struct credential *credential; /* NULL: none */
+};
+
+/* NULL: no memory. */
 MUST_USE struct control_conn *control_conn_new(struct loop *l, const struct conn_target *target,
-                                               const struct conninfo *info, const char *password,
-                                               const char *dbname,
+                                               const struct control_login *login,
                                                const struct control_conn_events *events,
                                                void *owner);
 /* Says Terminate and closes. NULL: nothing. */

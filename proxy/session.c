@@ -35,6 +35,7 @@
 #include "protocol/client_msg.h"
 #include "protocol/server_msg.h"
 
+#include "credential.h"
 #include "vendor.h"
 
 /* A startup packet, and what one more read can bring behind it. */
@@ -106,6 +107,9 @@ static void on_release(struct loop_task *t)
     response_queue_fini(&s->owed);
     free_login(s);
     vendor_free(s->vendor);
+    if (s->credential != NULL)
+        credential_wipe(s->credential);
+    free(s->credential);
     free(s->who);
     free(s->dbname);
     free(s);
@@ -236,6 +240,12 @@ void session_login_done(struct session *s)
     free_login(s);
     if (s->group->draining)
         session_enter(s, SESSION_DRAINING);
+}
+
+const struct credential *session_credential(const struct session *s)
+{
+    static const struct credential none = {.kind = CREDENTIAL_NONE};
+    return s->credential == NULL || s->login != NULL ? &none : s->credential;
 }
 
 /* ---- DRAINING ---- */

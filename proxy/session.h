@@ -23,6 +23,7 @@
 #include "response_queue.h"
 
 struct control;
+struct credential;
 struct vendor;
 
 /* What all sessions of the process share. Constant while loops run, but for the counters. */
@@ -82,10 +83,11 @@ struct session {
     struct relay up;          /* client to server */
     struct relay down;        /* server to client */
     struct response_queue owed;
-    struct login *login;   /* owns; NULL from READY on */
-    struct vendor *vendor; /* owns; NULL until the first vendor statement */
-    char *who;             /* owns; for the log: "s42 app@db 10.0.0.7:5123" */
-    char *dbname;          /* owns */
+    struct login *login;           /* owns; NULL from READY on */
+    struct vendor *vendor;         /* owns; NULL until the first vendor statement */
+    char *who;                     /* owns; for the log: "s42 app@db 10.0.0.7:5123" */
+    char *dbname;                  /* owns */
+    struct credential *credential; /* owns; NULL: nothing was kept */
     struct loop_task release;
 };
 
@@ -109,6 +111,9 @@ void session_give_away(struct conn **c);
 void session_refuse(struct session *s, const struct err *err);
 /* The client cannot be served any more (gone, or no memory): what it sent is still delivered. */
 void session_client_gone(struct session *s);
+/* What the login gave and the settings allow to keep, as long as the session lives; never NULL. Valid
+ * only from READY on. */
+const struct credential *session_credential(const struct session *s);
 /* The first ReadyForQuery came. */
 void session_login_done(struct session *s);
 /* Reads from both sides as far as back-pressure allows. Call after whatever sent or waited. */
