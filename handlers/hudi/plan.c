@@ -281,6 +281,28 @@ static bool plan_after(struct planner *p, const struct position *at, size_t limi
     return plan_changes(p, limit, out, err);
 }
 
+static bool make_plan(struct planner *p, struct position *at, const char *upto, size_t limit,
+                      struct err *err)
+{
+    struct hudi_plan *out = p->plan;
+    bool first = at->after == NULL || at->after[0] == '\0';
+    *out = (struct hudi_plan){.kind = HUDI_PLAN_NOTHING};
+    if (!first && !instant_key_read(at->after, at->key))
+        return err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
+                       "\"%.64s\" is not a commit time of 14 or 17 digits", at->after);
+    if (!planner_start(p, err))
+        return false;
+    if (p->timeline.restoring)
+        return true; /* commits vanish one by one until the restore is complete */
+    if (upto != NULL && !planner_stop_at(p, upto, err))
+        return false;
+    if (!planner_stop_before_pending(p, first ? NULL : at->key, err))
+        return false;
+    if (first)
+        return plan_snapshot(p, HUDI_PLAN_FULL, NULL, limit, out, err);
+    return plan_after(p, at, limit, out, err);
+}
+
 bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const char *after,
                     const char *after_completed, int64_t max_commits, struct hudi_plan *out,
                     struct err *err)
@@ -288,20 +310,15 @@ bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const char *aft
     struct planner p = {.arena = a, .table = t, .plan = out};
     struct position at = {.after = after, .after_completed = after_completed};
     size_t limit = max_commits <= 0 ? SIZE_MAX : (size_t)max_commits;
-    bool first = after == NULL || after[0] == '\0';
-    *out = (struct hudi_plan){.kind = HUDI_PLAN_NOTHING};
-    if (!first && !instant_key_read(after, at.key))
-        return err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
-                       "\"%.64s\" is not a commit time of 14 or 17 digits", after);
-    if (!planner_start(&p, err))
-        return false;
-    if (p.timeline.restoring)
-        return true; /* commits vanish one by one until the restore is complete */
-    if (!planner_stop_before_pending(&p, first ? NULL : at.key, err))
-        return false;
-    if (first)
-        return plan_snapshot(&p, HUDI_PLAN_FULL, NULL, limit, out, err);
-    return plan_after(&p, &at, limit, out, err);
+    return make_plan(&p, &at, NULL, limit, err);
+}
+
+bool hudi_plan_between(struct arena *a, const struct hudi_table *t, const char *after,
+                       const char *upto, struct hudi_plan *out, struct err *err)
+{
+    struct planner p = {.arena = a, .table = t, .plan = out};
+    struct position at = {.after = after};
+    return make_plan(&p, &at, upto, SIZE_MAX, err);
 }
 
 bool hudi_instants_list(struct arena *a, const struct hudi_table *t, struct hudi_names *out,

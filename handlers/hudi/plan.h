@@ -98,6 +98,15 @@ MUST_USE bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const 
                              const char *after_completed, int64_t max_commits,
                              struct hudi_plan *out, struct err *err);
 
+/* What a query reads: the state of the table at `upto`, or what (after, upto] changed in it.
+ * after   as above; NULL: kind is FULL and `read` is the snapshot at `upto`. Otherwise CHANGES: the
+ *         rows of `read` with a time of `commit_times`; RECONCILE where that way is lost
+ * upto    any time of 14 or 17 digits; NULL: the newest commit. A state whose files were cleaned
+ *         cannot be had: then the plan goes on to the next one that is whole, which `to` names
+ * Errors  as above */
+MUST_USE bool hudi_plan_between(struct arena *a, const struct hudi_table *t, const char *after,
+                                const char *upto, struct hudi_plan *out, struct err *err);
+
 /* All completed instants that change data, oldest first: what `max_commits` = 1 walks through. */
 MUST_USE bool hudi_instants_list(struct arena *a, const struct hudi_table *t,
                                  struct hudi_names *out, struct err *err);

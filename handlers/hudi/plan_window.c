@@ -123,11 +123,30 @@ bool planner_locate(struct planner *p, const struct position *at, const char **r
 
 /* ---- window ---- */
 
+bool planner_stop_at(struct planner *p, const char *upto, struct err *err)
+{
+    char key[INSTANT_KEY_SIZE];
+    size_t n = p->timeline.commits.count;
+    const struct instant *found = timeline_find(&p->timeline, upto);
+    bool *until = arena_alloc_array(p->arena, n + 1, sizeof *until);
+    if (!instant_key_read(upto, key))
+        return err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
+                       "\"%.64s\" is not a commit time of 14 or 17 digits", upto);
+    if (until == NULL)
+        return err_no_memory(err);
+    for (size_t i = 0; i < n; i++)
+        until[i] = found != NULL ? planner_commit_at(p, i) <= found
+                                 : strcmp(planner_commit_at(p, i)->requested_key, key) <= 0;
+    p->until = until;
+    return true;
+}
+
 size_t planner_open_window(struct planner *p, size_t limit)
 {
     size_t n = 0;
     for (size_t i = 0; i < p->timeline.commits.count; i++) {
-        p->window[i] = i < p->usable && !p->in_after[i] && n < limit;
+        p->window[i] =
+            i < p->usable && !p->in_after[i] && n < limit && (p->until == NULL || p->until[i]);
         p->in_to[i] = p->in_after[i] || p->window[i];
         n += p->window[i] ? 1 : 0;
     }
@@ -235,6 +254,7 @@ bool planner_widen_until_complete(struct planner *p, size_t *commits)
 {
     if (is_complete(p))
         return true;
+    p->until = NULL;
     *commits = planner_open_window(p, SIZE_MAX);
     return is_complete(p);
 }

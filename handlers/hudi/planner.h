@@ -25,8 +25,9 @@ struct planner {
     bool *window;                     /* (after, to] */
     bool *in_to;                      /* state at `to` */
     size_t usable;                    /* commits[0 .. usable) */
+    const bool *until;                /* only these commits may be taken; NULL: all */
     const char *waits_for;            /* the pending commit before the others; NULL */
-    const struct hudi_plan *plan;
+    struct hudi_plan *plan;
 };
 
 /* The position that a run starts from. */
@@ -52,6 +53,8 @@ MUST_USE bool planner_stop_before_pending(struct planner *p, const char *after_k
 /* Fills in_after; *reason is set instead when the way from there is lost. */
 MUST_USE bool planner_locate(struct planner *p, const struct position *at, const char **reason,
                              struct err *err);
+/* Lets the plan go no further than to the state at `upto`, any time of 14 or 17 digits. */
+MUST_USE bool planner_stop_at(struct planner *p, const char *upto, struct err *err);
 /* Fills window and in_to with the first `limit` usable commits that are not done. Returns how many. */
 size_t planner_open_window(struct planner *p, size_t limit);
 MUST_USE bool planner_load_metadata(struct planner *p, size_t i, struct err *err);

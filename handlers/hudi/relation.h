@@ -2,7 +2,12 @@
  *
  * Files of one table need not have one schema: columns come and go, types widen, and DuckDB would take
  * the first file's word for all. So files are put into groups of equal schema, and each group gets a
- * SELECT of its own, with its own casts. Columns are called c0, c1, …; meta columns ct and sn. */
+ * SELECT of its own, with its own casts. Columns are called c0, c1, …; meta columns ct and sn.
+ *
+ * From a table to its rows:
+ *
+ *   hudi_table_open   hudi_plan_between   duck_open
+ *        -> relation_open(plan.read)  -> relation_put: a query for DuckDB */
 #ifndef HUDI_RELATION_H
 #define HUDI_RELATION_H
 

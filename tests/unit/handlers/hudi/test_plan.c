@@ -59,6 +59,38 @@ static void test_full_then_commit_by_commit(void **state)
     fixture_end(&f);
 }
 
+static void expect_between(struct fixture *f, const char *after, const char *upto, const char *to,
+                           const char *read)
+{
+    struct err err = {0};
+    struct hudi_plan p;
+    assert_true(hudi_plan_between(&f->arena, &f->table, after, upto, &p, &err));
+    assert_int_equal(after == NULL ? HUDI_PLAN_FULL : HUDI_PLAN_CHANGES, p.kind);
+    assert_string_equal(to, p.to);
+    expect_slices(read, p.read);
+}
+
+static void test_between_two_times(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct err err = {0};
+    struct hudi_plan p;
+    make_three_commits(&f, "");
+    assert_true(fixture_open(&f, &err));
+    expect_between(&f, NULL, T1, T1, "a@001 b@001 c@001");
+    expect_between(&f, NULL, T2, T2, "a@001 b@002 c@001");
+    expect_between(&f, NULL, T9, T3, "a@001 b@002 c@003");
+    expect_between(&f, NULL, NULL, T3, "a@001 b@002 c@003");
+    expect_between(&f, T1, T2, T2, "b@002");
+    expect_between(&f, T1, NULL, T3, "b@002 c@003");
+    assert_true(hudi_plan_between(&f.arena, &f.table, T2, T2, &p, &err));
+    assert_int_equal(HUDI_PLAN_NOTHING, p.kind);
+    assert_false(hudi_plan_between(&f.arena, &f.table, NULL, "yesterday", &p, &err));
+    assert_string_equal(SQLSTATE_INVALID_PARAMETER_VALUE, err.sqlstate);
+    fixture_end(&f);
+}
+
 static void test_empty_table(void **state)
 {
     (void)state;
@@ -503,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_then_commit_by_commit),
+        cmocka_unit_test(test_between_two_times),
         cmocka_unit_test(test_empty_table),
         cmocka_unit_test(test_without_meta_fields_all_rows_count),
         cmocka_unit_test(test_replaced_groups),
