@@ -17,7 +17,11 @@
 #define DATABASE_ANSWER_MS 5000
 
 static const char sql_setup[] = "SET lock_timeout = '1s'; LISTEN pgveneer_task";
-static const char sql_has_tasks[] = "SELECT pg_catalog.to_regclass('pgveneer.task') IS NOT NULL";
+/* With all columns: a support schema that is older than we are is left alone until it is installed anew. */
+static const char sql_has_tasks[] =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute"
+    "                WHERE attrelid = pg_catalog.to_regclass('pgveneer.task') AND attname = "
+    "'asker')";
 static const char sql_databases[] =
     "SELECT datname FROM pg_catalog.pg_database"
     " WHERE datallowconn AND NOT datistemplate"

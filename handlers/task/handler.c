@@ -5,11 +5,11 @@
 #include "base/attr.h"
 
 static const struct handler_object objects[] = {
-    {"pg_task_show", "pgveneer", HANDLER_FUNCTION, false},
-    {"pg_task_pause", "pgveneer", HANDLER_FUNCTION, true},
-    {"pg_task_resume", "pgveneer", HANDLER_FUNCTION, true},
-    {"pg_task_remove", "pgveneer", HANDLER_FUNCTION, true},
-    {"pg_task_reset_interval", "pgveneer", HANDLER_FUNCTION, true},
+    {"pg_task_show", "pgveneer", HANDLER_FUNCTION, false, NULL},
+    {"pg_task_pause", "pgveneer", HANDLER_FUNCTION, true, NULL},
+    {"pg_task_resume", "pgveneer", HANDLER_FUNCTION, true, NULL},
+    {"pg_task_remove", "pgveneer", HANDLER_FUNCTION, true, NULL},
+    {"pg_task_reset_interval", "pgveneer", HANDLER_FUNCTION, true, NULL},
 };
 
 static const char *const anchors[] = {"pg_task_"};

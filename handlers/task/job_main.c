@@ -176,10 +176,13 @@ static void describe(struct run *run, char *detail, size_t size)
 
 static bool record(struct run *run, const char *detail, bool *ours, struct err *err)
 {
-    bool stops = lease_stop_of(&run->lease) != LEASE_STOP_NONE;
+    enum lease_stop stop = lease_stop_of(&run->lease);
+    bool stops = stop != LEASE_STOP_NONE;
     *ours = false;
     if (run->outcome == JOB_DONE)
         return record_done(&run->lease, run->result.log, ours, err);
+    if (stop == LEASE_STOP_UNASKED)
+        return record_removed(&run->lease, ours, err);
     if (!stops && !record_failed(&run->lease, &run->err, run->outcome == JOB_MISCONFIGURED, detail,
                                  ours, err))
         return false;

@@ -60,11 +60,15 @@ static const char sql_hold[] =
     "  FROM pg_catalog.pg_stat_activity a"
     " WHERE a.pid = pg_catalog.pg_backend_pid() AND task_id = $1 AND fencing = $2::bigint"
     " RETURNING t.state, pg_catalog.clock_timestamp()";
+/* A task that is asked for (003_asking.sql) has to stop when nobody waits any more. */
+#define STATE                                                                                      \
+    "CASE WHEN asker IS NULL OR pgveneer.is_asked_for(asker) THEN state ELSE '" UNASKED "' END"
+#define UNASKED "unasked"
 static const char sql_look[] =
-    "SELECT state FROM pgveneer.task WHERE task_id = $1 AND fencing = $2::bigint";
+    "SELECT " STATE " FROM pgveneer.task WHERE task_id = $1 AND fencing = $2::bigint";
 static const char sql_beat[] =
     "UPDATE pgveneer.task SET lease_until = pg_catalog.clock_timestamp() + interval '15 seconds'"
-    " WHERE task_id = $1 AND fencing = $2::bigint AND lease_until IS NOT NULL RETURNING state";
+    " WHERE task_id = $1 AND fencing = $2::bigint AND lease_until IS NOT NULL RETURNING " STATE;
 
 static int64_t clock_ms(void)
 {
@@ -236,6 +240,8 @@ static void look(struct job_lease *l)
     }
     if (pgresult_rows(r) == 0)
         request_stop(l, LEASE_STOP_LOST);
+    else if (strcmp(pgresult_value(r, 0, 0), UNASKED) == 0)
+        request_stop(l, LEASE_STOP_UNASKED);
     else if (strcmp(pgresult_value(r, 0, 0), "active") != 0)
         request_stop(l, LEASE_STOP_PAUSED);
     if (beat)

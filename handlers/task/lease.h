@@ -13,6 +13,7 @@
 #define LEASE_STOPS(X)                                                                             \
     X(NONE, "goes on")                                                                             \
     X(PAUSED, "the task was paused or suspended")                                                  \
+    X(UNASKED, "nobody waits for it any more")                                                     \
     X(LOST, "the task was removed, or somebody else has its lease")                                \
     X(SILENT, "the server has not answered for too long to be sure of the lease")                  \
     X(SIGNAL, "the worker told the process to stop, or ended")

@@ -47,6 +47,9 @@ static const char sql_released[] =
     "UPDATE pgveneer.task SET " RELEASED
     " WHERE task_id = $1 AND fencing = $2::bigint AND lease_until IS NOT NULL";
 
+static const char sql_removed[] =
+    "DELETE FROM pgveneer.task WHERE task_id = $1 AND fencing = $2::bigint";
+
 static bool write_end(struct job_lease *l, const char *sql, size_t count, const char *const *values,
                       bool *ours, struct err *err)
 {
@@ -105,6 +108,12 @@ bool record_released(struct job_lease *l, bool *ours, struct err *err)
 {
     const char *const values[] = {l->task_id, l->fencing};
     return write_end(l, sql_released, ARRAY_LEN(values), values, ours, err);
+}
+
+bool record_removed(struct job_lease *l, bool *ours, struct err *err)
+{
+    const char *const values[] = {l->task_id, l->fencing};
+    return write_end(l, sql_removed, ARRAY_LEN(values), values, ours, err);
 }
 
 void record_log_text(const struct err *why, char *out, size_t size)

@@ -15,6 +15,9 @@ MUST_USE bool record_failed(struct job_lease *l, const struct err *why, bool sus
 /* The run was stopped; the task can be claimed at once. */
 MUST_USE bool record_released(struct job_lease *l, bool *ours, struct err *err);
 
+/* The run was stopped because nobody waits for it: the task goes. */
+MUST_USE bool record_removed(struct job_lease *l, bool *ours, struct err *err);
+
 /* "message (SQLSTATE); detail: ...; hint: ...", cut to size. */
 void record_log_text(const struct err *why, char *out, size_t size);
 

@@ -7,7 +7,10 @@
  * A job that crashed is started again at once, by whoever claims it first; crash_times in the row makes
  * the third crash of a run a failure (job_main.c). A claim that runs out (the worker's machine is gone,
  * or the job hangs) is taken by any worker; should the process of the older claim be our own child, it
- * is killed: it could commit nothing any more. */
+ * is killed: it could commit nothing any more.
+ *
+ * A task that somebody waits for need not wait behind long ones: there are a few more slots, which only
+ * kinds with `is_awaited` use. */
 #include "task/worker.h"
 
 #include <errno.h>
@@ -29,16 +32,18 @@
 #define WORKER_TURN_MS 1000
 #define WORKER_SCAN_MS 10000
 #define WORKER_DRAIN_MS 30000
+#define WORKER_AWAITED_SLOTS 4
 #define WORKER_FREE_MS 30000 /* then the lease has run out anyway */
 
 struct worker {
     const struct worker_settings *settings;
     struct databases databases;
-    struct process *processes; /* owns; task_slots of them */
-    size_t slots;
-    size_t turn;          /* database whose turn it is */
-    char name[96];        /* host:pid */
-    char categories[512]; /* array literal */
+    struct process *processes; /* owns; task_slots of them and WORKER_AWAITED_SLOTS */
+    size_t slots;              /* of processes */
+    size_t turn;               /* database whose turn it is */
+    char name[96];             /* host:pid */
+    char categories[512];      /* array literal */
+    char awaited[512];         /* those that the last slots are for */
     int config_fd;
     int signal_fd;
     int64_t scan_ms;  /* when to look for databases again */
@@ -96,6 +101,13 @@ static struct process *find_free(struct worker *w)
     return NULL;
 }
 
+/* What may be started in a slot. */
+static const char *categories_of(const struct worker *w, const struct process *p)
+{
+    size_t slot = (size_t)(p - w->processes);
+    return slot < w->slots - WORKER_AWAITED_SLOTS ? w->categories : w->awaited;
+}
+
 static void kill_older_run(struct worker *w, const struct database *d, const struct claim *claim)
 {
     for (size_t i = 0; i < w->slots; i++) {
@@ -115,7 +127,7 @@ static bool start_one(struct worker *w, struct database *d, struct process *p)
     struct claim claim;
     struct err err;
     if (!database_is_ready(d, w->settings->service) ||
-        !database_claim(d, w->categories, w->name, &claim))
+        !database_claim(d, categories_of(w, p), w->name, &claim))
         return false;
     kill_older_run(w, d, &claim);
     if (!process_start(p, w->settings->program, w->config_fd, d->name, &claim, &err)) {
@@ -239,17 +251,24 @@ static bool catch_signals(struct worker *w, sigset_t *before, struct err *err)
     return w->signal_fd >= 0 || err_set_errno(err, errno, "could not make a signal descriptor");
 }
 
+static void list_categories(const struct worker *w, bool awaited_only, char *out, size_t size)
+{
+    size_t n = (size_t)snprintf(out, size, "{");
+    for (size_t i = 0; i < w->settings->kind_count && n < size; i++)
+        if (!awaited_only || w->settings->kinds[i]->is_awaited)
+            n += (size_t)snprintf(out + n, size - n, "%s\"%s\"", n == 1 ? "" : ",",
+                                  w->settings->kinds[i]->category);
+    if (n < size)
+        snprintf(out + n, size - n, "}");
+}
+
 static void name_worker(struct worker *w)
 {
     char host[64] = "";
     gethostname(host, sizeof host - 1);
     snprintf(w->name, sizeof w->name, "%s:%d", host, (int)getpid());
-    size_t n = (size_t)snprintf(w->categories, sizeof w->categories, "{");
-    for (size_t i = 0; i < w->settings->kind_count && n < sizeof w->categories; i++)
-        n += (size_t)snprintf(w->categories + n, sizeof w->categories - n, "%s\"%s\"",
-                              i == 0 ? "" : ",", w->settings->kinds[i]->category);
-    if (n < sizeof w->categories)
-        snprintf(w->categories + n, sizeof w->categories - n, "}");
+    list_categories(w, false, w->categories, sizeof w->categories);
+    list_categories(w, true, w->awaited, sizeof w->awaited);
 }
 
 static bool worker_init(struct worker *w, const struct worker_settings *s, struct err *err)
@@ -258,7 +277,7 @@ static bool worker_init(struct worker *w, const struct worker_settings *s, struc
     w->config_fd = w->signal_fd = -1;
     w->settings = s;
     w->databases.service = s->service;
-    w->slots = s->task_slots == 0 ? 1 : s->task_slots;
+    w->slots = (s->task_slots == 0 ? 1 : s->task_slots) + WORKER_AWAITED_SLOTS;
     if (s->service == NULL || s->service[0] == '\0')
         return err_set(err, SQLSTATE_CONFIG_FILE_ERROR, "a worker needs the setting \"service\"");
     w->processes = calloc(w->slots, sizeof *w->processes);
@@ -286,7 +305,7 @@ bool worker_run(const struct worker_settings *settings, struct err *err)
     sigprocmask(SIG_SETMASK, NULL, &before);
     bool ok = worker_init(&w, settings, err) && catch_signals(&w, &before, err);
     if (ok) {
-        log_info("worker", "%s runs up to %zu jobs", w.name, w.slots);
+        log_info("worker", "%s runs up to %zu jobs", w.name, w.slots - WORKER_AWAITED_SLOTS);
         while (w.drain_ms == 0)
             turn(&w);
         drain(&w);

@@ -84,6 +84,8 @@ struct task_kind {
     enum job_outcome (*run)(struct job *j, struct job_result *result, struct err *err);
     /* Fills `detail` of the history row of a failed run; may be NULL. */
     void (*describe_failure)(struct job *j, char *detail, size_t size);
+    /* Somebody waits for its tasks: they run also when all slots are taken. */
+    bool is_awaited;
 };
 
 #endif
