@@ -35,6 +35,7 @@
 #include "protocol/client_msg.h"
 #include "protocol/server_msg.h"
 
+#include "asking.h"
 #include "credential.h"
 #include "vendor.h"
 
@@ -126,6 +127,7 @@ void session_close(struct session *s)
     relay_stop(&s->up);
     relay_stop(&s->down);
     vendor_forget(s->vendor);
+    asking_end(s);
     if (s->counted)
         atomic_fetch_sub(&s->group->shared->client_count, 1);
     if (s->counted)
@@ -342,6 +344,7 @@ static void on_client_end(void *owner, struct conn *c, const struct err *err)
         return;
     }
     s->client_ended = true;
+    asking_end(s);
     relay_end(&s->up);
     conn_end_writing(s->server);
 }

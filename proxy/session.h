@@ -1,7 +1,7 @@
 /* A client's life: its connection, the server connection that belongs to it, and what passes between
  * them. Private to proxy/: session.c (life), session_login.c (its beginning), session_relay.c
- * (messages), vendor.c, dispatch.c and reply.c (vendor statements) and inject.c (our own statements)
- * share the struct. */
+ * (messages), vendor.c, dispatch.c and reply.c (vendor statements), inject.c (our own statements) and
+ * asking.c (functions that ask) share the struct. */
 #ifndef PROXY_SESSION_H
 #define PROXY_SESSION_H
 
@@ -22,6 +22,7 @@
 #include "relay.h"
 #include "response_queue.h"
 
+struct asking;
 struct control;
 struct credential;
 struct vendor;
@@ -85,6 +86,7 @@ struct session {
     struct response_queue owed;
     struct login *login;           /* owns; NULL from READY on */
     struct vendor *vendor;         /* owns; NULL until the first vendor statement */
+    struct asking *asking;         /* owns; NULL until a function asked the proxy */
     char *who;                     /* owns; for the log: "s42 app@db 10.0.0.7:5123" */
     char *dbname;                  /* owns */
     struct credential *credential; /* owns; NULL: nothing was kept */

@@ -5,14 +5,15 @@
  * Bind, Describe, Execute and Close matter only where vendor statements are prepared.
  *
  * Of the server's messages the queue must know those that end an answer. ReadyForQuery, ParameterStatus
- * and Authentication are looked into; errors, notices and command tags only where they answer a
- * vendor statement. */
+ * and Authentication are looked into; errors and command tags only where they answer a vendor
+ * statement; notices also because a function may ask us with one (asking.h). */
 #include "session.h"
 
 #include "base/log.h"
 #include "protocol/client_msg.h"
 #include "protocol/server_msg.h"
 
+#include "asking.h"
 #include "vendor.h"
 
 /* DataRow, CopyData and the like: nothing depends on them. */
@@ -200,6 +201,7 @@ static void on_ready(struct session *s, struct slice body)
         session_login_done(s);
     if (s->vendor != NULL)
         vendor_on_ready(s);
+    asking_on_ready(s);
 }
 
 /* A place in the queue became free, or the queue empty: who waits for that goes on. */
@@ -223,6 +225,10 @@ static enum relay_verdict on_down_header(void *owner, struct wire_header h)
             return RELAY_WHOLE;
         break;
     case 'R': return h.body_bytes <= MAX_READ_BYTES ? RELAY_WHOLE : refuse_authentication(s);
+    case 'N':
+        if (h.body_bytes <= MAX_READ_BYTES && !s->gate_off)
+            return RELAY_WHOLE;
+        break;
     default: break;
     }
     if (s->vendor != NULL && h.body_bytes <= MAX_EDITED_BYTES && vendor_wants_answer(s, h.type))
@@ -231,6 +237,17 @@ static enum relay_verdict on_down_header(void *owner, struct wire_header h)
     response_queue_advance(&s->owed, h.type, 0);
     after_advance(s);
     return fate == RQ_SKIP ? RELAY_DROP : RELAY_PASS;
+}
+
+/* A notice is looked at in any session: it may ask us. The rest is as for any other message. */
+static enum relay_verdict on_notice(struct session *s, struct slice body, enum rq_fate fate,
+                                    struct rq_note *note)
+{
+    if (asking_on_notice(s, body) || fate == RQ_SKIP)
+        return RELAY_DROP;
+    if (s->vendor != NULL && vendor_wants_answer(s, 'N'))
+        return vendor_on_answer(s, 'N', body, fate, note);
+    return RELAY_PASS;
 }
 
 static enum relay_verdict on_down_message(void *owner, struct wire_header h, char *message)
@@ -244,6 +261,10 @@ static enum relay_verdict on_down_message(void *owner, struct wire_header h, cha
     case 'R': return on_authentication(s, body);
     case 'S': on_parameter_status(s, body); return RELAY_PASS;
     case 'Z': on_ready(s, body); break;
+    case 'N':
+        v = on_notice(s, body, fate, note);
+        response_queue_advance(&s->owed, h.type, 0);
+        break;
     default:
         v = vendor_on_answer(s, h.type, body, fate, note);
         response_queue_advance(&s->owed, h.type, 0);
