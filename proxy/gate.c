@@ -152,6 +152,7 @@ struct inspection {
     /* the current statement */
     size_t first_found;
     size_t start, end; /* of its first and last token; equal: no token yet */
+    size_t second;     /* start of its second token; that of the first: no second yet */
     char lead[LEAD_WORDS][TOKEN_NAME_BYTES];
     size_t lead_count;
     bool lead_over;
@@ -209,6 +210,19 @@ static uint64_t find_object(const struct gate *g, const char *name, enum handler
     return 0;
 }
 
+/* CALL name(…): the name of the procedure takes the place of the whole name. */
+static bool find_procedure(struct inspection *in, const struct token *t, const struct spot *spot,
+                           const struct handler_object *o, struct gate_edit *edit)
+{
+    size_t start = spot->behind_catalog ? spot->catalog_start : t->start;
+    if (o->call == NULL || start != in->second || strcmp(in->lead[0], "call") != 0)
+        return false;
+    const char *with = arena_printf(in->arena, "%s.%s", o->schema, o->call);
+    in->memory = in->memory && with != NULL;
+    *edit = (struct gate_edit){start, t->end - start, slice_cstr(with == NULL ? "" : with)};
+    return true;
+}
+
 /* Qualifies the name at `t`: puts the schema before it, or in the place of pg_catalog. */
 static void add_name(struct inspection *in, const struct token *t, const struct spot *spot)
 {
@@ -223,6 +237,10 @@ static void add_name(struct inspection *in, const struct token *t, const struct 
     if (bare && (in->session->shadowed & bit) != 0)
         return;
     struct found f = {.object = bit, .bare = bare};
+    if (find_procedure(in, t, spot, o, &f.edit)) {
+        add_found(in, f);
+        return;
+    }
     const char *with = bare ? arena_printf(in->arena, "%s.", o->schema) : o->schema;
     if (with == NULL) {
         in->memory = false;
@@ -243,7 +261,9 @@ static void note_cte(struct inspection *in, const struct token *t)
 static void note_lead(struct inspection *in, const struct token *t)
 {
     if (in->start == in->end)
-        in->start = t->start;
+        in->start = in->second = t->start;
+    else if (in->second == in->start)
+        in->second = t->start;
     in->end = t->end;
     if (in->lead_over)
         return;

@@ -1,8 +1,7 @@
 /* The statements of SQL on Hudi (GaussDB(DWS) manual, "SQL on Hudi"; seeds/000).
  *
  * Functions and the history view are objects of the support schema: the gate qualifies their names.
- * The first release does not carry out all of them; those that are missing exist there too and say so
- * with 0A000, which is a better answer than "function does not exist".
+ * Those that need the store ask a job through the proxy (handlers/task/sql/003_asking.sql).
  *
  * Servers and foreign tables of the wrappers dfs_fdw and hdfs_fdw are rows of a registry: their
  * statements are parsed here and become calls of its procedures. */
@@ -13,17 +12,17 @@
 #include "parse.h"
 
 static const struct handler_object objects[] = {
-    {"create_hudi_sync_table", "pgveneer", HANDLER_FUNCTION, false},
-    {"hudi_sync_task_submit", "pgveneer", HANDLER_FUNCTION, true},
-    {"hudi_set_sync_commit", "pgveneer", HANDLER_FUNCTION, false},
-    {"hudi_show_sync_state", "pgveneer", HANDLER_FUNCTION, false},
-    {"hudi_sync_state_history_view", "pgveneer", HANDLER_RELATION, false},
-    {"hudi_sync", "pgveneer", HANDLER_FUNCTION, false},
-    {"hudi_sync_custom", "pgveneer", HANDLER_FUNCTION, false},
-    {"hudi_get_options", "pgveneer", HANDLER_FUNCTION, false},
-    {"hudi_get_max_commit", "pgveneer", HANDLER_FUNCTION, false},
-    {"hudi_get_commit", "pgveneer", HANDLER_FUNCTION, false},
-    {"pg_show_custom_settings", "pgveneer", HANDLER_FUNCTION, false},
+    {"create_hudi_sync_table", "pgveneer", HANDLER_FUNCTION, false, NULL},
+    {"hudi_sync_task_submit", "pgveneer", HANDLER_FUNCTION, true, NULL},
+    {"hudi_set_sync_commit", "pgveneer", HANDLER_FUNCTION, false, NULL},
+    {"hudi_show_sync_state", "pgveneer", HANDLER_FUNCTION, false, NULL},
+    {"hudi_sync_state_history_view", "pgveneer", HANDLER_RELATION, false, NULL},
+    {"hudi_sync", "pgveneer", HANDLER_FUNCTION, false, "call_hudi_sync"},
+    {"hudi_sync_custom", "pgveneer", HANDLER_FUNCTION, false, "call_hudi_sync_custom"},
+    {"hudi_get_options", "pgveneer", HANDLER_FUNCTION, false, NULL},
+    {"hudi_get_max_commit", "pgveneer", HANDLER_FUNCTION, false, NULL},
+    {"hudi_get_commit", "pgveneer", HANDLER_FUNCTION, false, NULL},
+    {"pg_show_custom_settings", "pgveneer", HANDLER_FUNCTION, false, NULL},
 };
 
 static const struct handler_statement statements[] = {

@@ -32,6 +32,9 @@ struct handler_object {
     const char *schema; /* of the support schema: "pgveneer", "hudi" */
     enum handler_object_kind kind;
     bool wakes_workers; /* may create or change work: workers are notified after the commit */
+    const char
+        *call; /* NULL, or the name of the procedure that CALL <name> means: PostgreSQL has no
+                           routine that is both function and procedure */
 };
 
 /* ANSWER. What a parsed statement becomes. All texts are borrowed from the statement arena. */

@@ -15,9 +15,10 @@
 #include "proxy/lexer.h"
 
 static const struct handler_object fixture_objects[] = {
-    {"pg_task_show", "pgveneer", HANDLER_FUNCTION, false},
-    {"pg_task_pause", "pgveneer", HANDLER_FUNCTION, true},
-    {"history_view", "pgveneer", HANDLER_RELATION, false},
+    {"pg_task_show", "pgveneer", HANDLER_FUNCTION, false, NULL},
+    {"pg_task_pause", "pgveneer", HANDLER_FUNCTION, true, NULL},
+    {"history_view", "pgveneer", HANDLER_RELATION, false, NULL},
+    {"pg_task_run", "pgveneer", HANDLER_FUNCTION, false, "call_task_run"},
 };
 
 /* "MAKE THING name [SECRET] [DOUBT]" and "USE THING name": names are taken as they are, BAD is refused. */

@@ -368,6 +368,36 @@ static void is_linear(void **state)
 }
 
 /* The search_path decides only about bare names. */
+/* A function that CALL takes for a procedure of another name; only where CALL calls that one. */
+static void calls_procedures(void **state)
+{
+    static const char *const cases[][2] = {
+        {"CALL pg_task_run('x')", "CALL pgveneer.call_task_run('x')"},
+        {"call \"pg_catalog\" . pg_task_run ('x');CALL pg_task_run()",
+         "call pgveneer.call_task_run ('x');CALL pgveneer.call_task_run()"},
+        {"/* a */ CALL /* b */ PG_TASK_RUN(pg_task_run('x'), pg_catalog.pg_task_run())",
+         "/* a */ CALL /* b */ pgveneer.call_task_run(pgveneer.pg_task_run('x'), "
+         "pgveneer.pg_task_run())"},
+        {"CALL p(pg_task_run('x'))", "CALL p(pgveneer.pg_task_run('x'))"},
+        {"SELECT pg_task_run('x')", "SELECT pgveneer.pg_task_run('x')"},
+    };
+    struct gate *g = fixture_gate();
+    struct gate_session s = {.standard_conforming_strings = true, .client_encoding = "UTF8"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arena a;
+        struct gate_result r;
+        struct err err;
+        arena_init(&a, 0);
+        assert_true(gate_inspect(g, &s, slice_cstr(cases[i][0]), &a, &r, &err));
+        assert_int_equal(r.verdict, GATE_REWRITE);
+        if (!slice_equals_cstr(r.text, cases[i][1]))
+            fail_msg("%s: %.*s", cases[i][0], (int)r.text.len, r.text.data);
+        arena_fini(&a);
+    }
+    gate_free(g);
+}
+
 static void leaves_shadowed_names(void **state)
 {
     struct arena a;
@@ -517,6 +547,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(finds_what_is_ours, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leaves_what_is_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leaves_shadowed_names, set_up, tear_down),
+        cmocka_unit_test(calls_procedures),
         cmocka_unit_test_setup_teardown(replaces_statements, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_at_the_place, set_up, tear_down),
         cmocka_unit_test_setup_teardown(asks_for_each_statement, set_up, tear_down),
