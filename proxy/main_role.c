@@ -23,7 +23,7 @@
 #define MAX_LISTEN_ADDRS 32
 
 static const struct handler *const handlers[] = {&task_handler, &hudi_handler};
-static const struct task_kind *const task_kinds[] = {&hudi_task_kind};
+static const struct task_kind *const task_kinds[] = {&hudi_task_kind, &hudi_request_kind};
 extern const struct migration_list task_migrations, hudi_migrations; /* made by the build */
 
 /* A migration runs once for each name, so its name holds a sum of what it writes, and it forgets its

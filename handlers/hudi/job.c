@@ -38,8 +38,9 @@ static bool dispatch(struct sync *s, struct err *err)
     return true;
 }
 
-static bool run_sync(struct sync *s, struct err *err)
+bool sync_run(struct sync *s, struct err *err)
 {
+    job_phase(s->job, "plan");
     if (!sync_open(s, err) || !sync_read_position(s, err))
         return false;
     if (!hudi_plan_make(&s->a, &s->table, s->position.commit, s->position.completed,
@@ -69,13 +70,18 @@ static void tell_files(const struct sync *s)
         log_debug(who, "opened %zu data files", objstore_fetch_count(s->store));
 }
 
+void sync_init(struct sync *s, struct job *j)
+{
+    *s = (struct sync){.job = j, .db = j->db};
+    arena_init(&s->a, 0);
+    buf_init(&s->log, LOG_BYTES);
+}
+
 static enum job_outcome run(struct job *j, struct job_result *result, struct err *err)
 {
-    struct sync s = {.job = j, .db = j->db};
-    arena_init(&s.a, 0);
-    buf_init(&s.log, LOG_BYTES);
-    job_phase(j, "plan");
-    bool ok = run_sync(&s, err);
+    struct sync s;
+    sync_init(&s, j);
+    bool ok = sync_run(&s, err);
     bool misconfigured = s.misconfigured;
     if (!ok)
         job_rollback(j);

@@ -190,9 +190,7 @@ static void name_target(const struct planner *p, size_t commits, struct hudi_pla
     out->commits = commits;
     out->to = last->requested;
     out->to_completed = last->completed == NULL ? last->requested : last->completed;
-    out->flushed_ms = last->completed != NULL && p->table->timeline_is_utc
-                          ? instant_time_ms(last->completed)
-                          : last->modified_ms;
+    out->flushed_ms = instant_flushed_ms(last, p->table->timeline_is_utc);
 }
 
 /* A cleaner that starts between the reading of the timeline and of the folders knows commits that we

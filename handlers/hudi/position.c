@@ -136,6 +136,8 @@ bool sync_commit(struct sync *s, int64_t rows, struct err *err)
     if (!pgclient_query(s->db, detail_query, ARRAY_LEN(values), values, &r, err))
         return false;
     bool ok = job_commit(s->job, rows, pgresult_value(r, 0, 0), err);
+    if (ok)
+        s->rows = rows;
     pgresult_free(r);
     return ok;
 }

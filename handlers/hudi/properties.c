@@ -224,6 +224,34 @@ static bool read_item(struct cursor *c, struct arena *a, struct properties_item 
     return true;
 }
 
+/* Copies up to the next separator, or all that is left of the line. */
+static char *copy_raw(struct arena *a, struct cursor *c, size_t end, bool is_key)
+{
+    size_t from = c->at;
+    while (c->at < end) {
+        char ch = peek(c);
+        if (is_key && (ch == '=' || ch == ':' || is_blank(ch)))
+            break;
+        c->at += ch == '\\' && c->at + 1 < end ? 2 : 1;
+    }
+    return arena_copy(a, slice_part(c->text, from, c->at));
+}
+
+static bool read_raw_item(struct cursor *c, struct arena *a, struct properties_item *item,
+                          struct err *err)
+{
+    size_t from = c->at, end = from + measure_line(*c);
+    item->key = copy_raw(a, c, end, true);
+    skip_separator(c);
+    item->value = copy_raw(a, c, end, false);
+    if (item->key == NULL || item->value == NULL)
+        return err_no_memory(err);
+    bool has_nul = memchr(c->text.data + from, '\0', end - from) != NULL;
+    if (has_nul || !is_utf8(item->key) || !is_utf8(item->value))
+        return err_set(err, SQLSTATE_DATA_CORRUPTED, "properties are damaged at byte %zu", from);
+    return true;
+}
+
 static size_t count_lines(struct slice text)
 {
     size_t n = 1;
@@ -232,7 +260,11 @@ static size_t count_lines(struct slice text)
     return n;
 }
 
-bool properties_read(struct arena *a, struct slice text, struct properties *out, struct err *err)
+typedef bool read_item_fn(struct cursor *c, struct arena *a, struct properties_item *item,
+                          struct err *err);
+
+static bool read_all(struct arena *a, struct slice text, read_item_fn *read_one,
+                     struct properties *out, struct err *err)
 {
     struct cursor c = {text, 0};
     *out = (struct properties){0};
@@ -240,9 +272,20 @@ bool properties_read(struct arena *a, struct slice text, struct properties *out,
     if (out->items == NULL)
         return err_no_memory(err);
     while (find_line(&c))
-        if (!read_item(&c, a, &out->items[out->count++], err))
+        if (!read_one(&c, a, &out->items[out->count++], err))
             return false;
     return true;
+}
+
+bool properties_read(struct arena *a, struct slice text, struct properties *out, struct err *err)
+{
+    return read_all(a, text, read_item, out, err);
+}
+
+bool properties_read_raw(struct arena *a, struct slice text, struct properties *out,
+                         struct err *err)
+{
+    return read_all(a, text, read_raw_item, out, err);
 }
 
 const char *properties_find(const struct properties *p, const char *key)

@@ -28,6 +28,10 @@ struct properties {
  *          not UTF-8 */
 MUST_USE bool properties_read(struct arena *a, struct slice text, struct properties *out,
                               struct err *err);
+/* The same with keys and values as they are written, escapes and continued lines included.
+ * Errors   XX001 a NUL byte, text that is not UTF-8 */
+MUST_USE bool properties_read_raw(struct arena *a, struct slice text, struct properties *out,
+                                  struct err *err);
 /* Value of a key; NULL when it is absent. */
 const char *properties_find(const struct properties *p, const char *key);
 /* "true" in any case; `fallback` when absent or empty. */

@@ -44,8 +44,13 @@ struct sync {
     struct duck *duck;
     struct scratch scratch; /* where DuckDB spills */
     struct buf log;         /* notes for last_log */
+    int64_t rows;           /* written and deleted by what was committed */
     bool misconfigured;     /* the error is one that only a person can mend */
 };
+
+/* job.c: brings the target to the newest commit. After sync_init in any case sync_close. */
+void sync_init(struct sync *s, struct job *j);
+MUST_USE bool sync_run(struct sync *s, struct err *err);
 
 /* setup.c: reads the task's parameters, opens the table and checks what only the store knows.
  * Errors are errors of configuration where s->misconfigured is set. */

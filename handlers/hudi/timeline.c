@@ -379,3 +379,9 @@ bool timeline_count_cleans(struct arena *a, struct objstore *store, const struct
     }
     return true;
 }
+
+int64_t instant_flushed_ms(const struct instant *it, bool timeline_is_utc)
+{
+    return it->completed != NULL && timeline_is_utc ? instant_time_ms(it->completed)
+                                                    : it->modified_ms;
+}

@@ -94,6 +94,10 @@ bool timeline_is_pending(const struct timeline *t, const char *requested);
 MUST_USE bool timeline_count_cleans(struct arena *a, struct objstore *store,
                                     const struct timeline *t, size_t *out, struct err *err);
 
+/* When the data of a completed commit was there: its completion where the timeline tells it in UTC, else
+ * the time of its file. Unix milliseconds. */
+int64_t instant_flushed_ms(const struct instant *it, bool timeline_is_utc);
+
 /* Unix milliseconds of a time of 14 or 17 digits that counts in UTC. */
 int64_t instant_time_ms(const char *key);
 

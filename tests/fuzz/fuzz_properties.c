@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 abort();
         (void)properties_find_bool(&p, "hoodie.populate.meta.fields", true);
     }
+    (void)!properties_read_raw(&a, slice_of((const char *)data, size), &p, &err);
     arena_fini(&a);
     return 0;
 }

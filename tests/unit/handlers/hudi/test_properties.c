@@ -82,6 +82,31 @@ static void test_escapes(void **state)
     expect("a=\xC3\xA9", "a", "é");
 }
 
+static void expect_raw(const char *text, const char *key, const char *value)
+{
+    struct properties p;
+    struct err err;
+    assert_true(properties_read_raw(&arena, slice_cstr(text), &p, &err));
+    assert_non_null(properties_find(&p, key));
+    assert_string_equal(properties_find(&p, key), value);
+}
+
+static void test_raw(void **state)
+{
+    (void)state;
+    struct properties p;
+    struct err err;
+    expect_raw("# c\na.url = obs\\://b\\=c \n", "a.url", "obs\\://b\\=c ");
+    expect_raw("a\\:b:c:d", "a\\:b", "c:d");
+    expect_raw("a\\", "a\\", "");
+    expect_raw("a=\\u00e9\nb", "a", "\\u00e9");
+    expect_raw("a=\\u00e9\nb", "b", "");
+    expect_raw("a=1\\\n  2\nb=3", "a", "1\\\n  2");
+    assert_false(properties_read_raw(&arena, slice_cstr("a=\xFF"), &p, &err));
+    assert_false(properties_read_raw(&arena, slice_of("a=\0b", 4), &p, &err));
+    assert_string_equal(SQLSTATE_DATA_CORRUPTED, err.sqlstate);
+}
+
 static void test_damaged(void **state)
 {
     (void)state;
@@ -141,10 +166,10 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_separators),       cmocka_unit_test(test_comments_and_lines),
-        cmocka_unit_test(test_escapes),          cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_every_truncation), cmocka_unit_test(test_bool),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_separators), cmocka_unit_test(test_comments_and_lines),
+        cmocka_unit_test(test_escapes),    cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_raw),        cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_bool),       cmocka_unit_test(test_no_memory),
     };
     arena_init(&arena, 0);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
