@@ -37,8 +37,8 @@ forbid 'functions that are not used here' "(^|[^a-zA-Z0-9_])$unused\(" "${source
 forbid 'tabs' "$(printf '\t')" "${sources[@]}"
 forbid 'goto other than out' 'goto [^o]|goto o[^u]' "${sources[@]}"
 
-door 'event2/' proxy/loop.c proxy/listener.c proxy/conn.c proxy/http.c
-door 'openssl/' protocol/crypto.c proxy/tls.c
+door 'event2/' proxy/loop.c proxy/listener.c proxy/conn_private.h proxy/http.c
+door 'openssl/' protocol/crypto.c proxy/tls.c proxy/tls_policy.c proxy/tls_private.h
 door 'libpq-fe.h' handlers/pgclient/connection.h handlers/pgclient/*.c
 door 'confuse.h' proxy/config.c
 door 'jansson.h' base/json.c
