@@ -6,14 +6,14 @@
  * message costs one recv and one send and no epoll_ctl. The write event exists only while there is
  * a backlog or a connect under way.
  *
+ * How a connection comes to be open is conn_connect.c's, TLS is conn_tls.c's: it stands between the
+ * owner and conn_send_raw, so the backlog holds what goes onto the wire, and back-pressure, ends and
+ * broken peers are dealt with here once for both.
+ *
  * An owner may free the conn in any callback: conn_free closes the socket at once, but the memory
  * goes with a deferred task, and nothing here touches the conn after a callback except behind the
  * question `dead`. */
-/* libevent comes first: its header has a macro LIST_ENTRY of its own, which it takes back. */
-#include <event2/event.h>
-#include <event2/event_struct.h>
-
-#include "conn.h"
+#include "conn_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,51 +26,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/log.h"
 
-#include "loop.h"
-
 #define CONN_FINISH_TIMEOUT_MS 5000u
-#define CONN_RETRY_MS 20
-#define CONN_MAX_RETRIES 250 /* 5 s */
-
-/* A connect under way. */
-struct attempt {
-    struct conn *conn;
-    struct conn_target target;
-    size_t next;         /* address to try */
-    struct timer *retry; /* the queue of a unix socket was full */
-    int retries;
-    int errnum; /* why the last address failed */
-};
-
-struct conn {
-    struct loop *loop;
-    const struct conn_events *events; /* borrows; constant */
-    void *owner;
-    struct attempt *attempt; /* owns; NULL once open */
-    struct timer *finishing; /* owns; conn_finish was called */
-    size_t finish_left;      /* backlog when it last fired */
-    struct buf backlog;
-    struct event read_event;
-    struct event write_event;
-    struct loop_task task;   /* connect outcome, then release of the memory */
-    struct loop_task at_end; /* conn_finish was called: the loop ends before we are done */
-    int fd;
-    bool wants_read;
-    bool ended;  /* on_end was called */
-    bool broken; /* the peer takes no more bytes */
-    bool end_writing;
-    bool dead;
-};
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
-static void try_connect(struct conn *c);
 static void on_loop_end(struct loop_task *t);
 
-static struct conn *new_conn(struct loop *l, const struct conn_events *events, void *owner)
+struct conn *conn_new(struct loop *l, const struct conn_events *events, void *owner)
 {
     struct conn *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -80,18 +44,10 @@ static struct conn *new_conn(struct loop *l, const struct conn_events *events, v
     c->owner = owner;
     c->fd = -1;
     c->wants_read = true;
+    buf_init(&c->early, CONN_MAX_BACKLOG);
     buf_init(&c->backlog, CONN_MAX_BACKLOG);
     loop_task_init(&c->at_end, on_loop_end);
     return c;
-}
-
-static void free_attempt(struct conn *c)
-{
-    if (c->attempt == NULL)
-        return;
-    timer_free(c->attempt->retry);
-    free(c->attempt);
-    c->attempt = NULL;
 }
 
 static void release(struct loop_task *t)
@@ -99,7 +55,7 @@ static void release(struct loop_task *t)
     free(LIST_ENTRY(t, struct conn, task));
 }
 
-static void close_socket(struct conn *c)
+void conn_close_socket(struct conn *c)
 {
     if (c->fd < 0)
         return;
@@ -113,10 +69,14 @@ void conn_free(struct conn *c)
 {
     if (c == NULL || c->dead)
         return;
+    if (c->tls != NULL && c->is_open && !c->broken && buf_length(&c->backlog) == 0)
+        conn_tls_end_writing(c); /* a word of farewell, if the socket takes it */
     c->dead = true;
-    close_socket(c);
-    free_attempt(c);
+    conn_close_socket(c);
+    conn_free_attempt(c);
+    conn_tls_free(c);
     timer_free(c->finishing);
+    buf_fini(&c->early);
     buf_fini(&c->backlog);
     list_remove(&c->at_end.link);
     list_remove(&c->task.link);
@@ -124,47 +84,53 @@ void conn_free(struct conn *c)
     loop_defer(c->loop, &c->task);
 }
 
-static void set_options(int fd)
+void conn_set_options(int fd)
 {
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on unix sockets */
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
 }
 
-static void watch(struct conn *c, int fd)
+void conn_watch(struct conn *c, int fd)
 {
     c->fd = fd;
     event_assign(&c->read_event, loop_base(c->loop), fd, EV_READ | EV_PERSIST, on_readable, c);
     event_assign(&c->write_event, loop_base(c->loop), fd, EV_WRITE | EV_PERSIST, on_writable, c);
 }
 
-static void update_reading(struct conn *c)
+/* While TLS is negotiated the owner has no say. What TLS has in hand no socket will announce. */
+void conn_update_reading(struct conn *c)
 {
-    bool on = c->wants_read && !c->ended && !c->dead && c->fd >= 0 && c->attempt == NULL;
+    bool negotiates = !c->is_open && (c->tls != NULL || conn_is_asking(c));
+    bool wanted = c->is_open ? c->wants_read : negotiates;
+    bool on = wanted && !c->ended && !c->dead && c->fd >= 0;
     if (on && event_add(&c->read_event, NULL) != 0)
         log_error("conn", "a socket could not be watched: out of memory");
+    if (on && conn_tls_has_input(c))
+        event_active(&c->read_event, EV_READ, 0);
     if (!on && c->fd >= 0)
         event_del(&c->read_event);
 }
 
 struct conn *conn_accept(struct loop *l, int fd, const struct conn_events *events, void *owner)
 {
-    struct conn *c = new_conn(l, events, owner);
+    struct conn *c = conn_new(l, events, owner);
     if (c == NULL) {
         close(fd);
         return NULL;
     }
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     loop_task_init(&c->task, release);
-    set_options(fd);
-    watch(c, fd);
-    update_reading(c);
+    conn_set_options(fd);
+    conn_watch(c, fd);
+    c->is_open = true;
+    conn_update_reading(c);
     return c;
 }
 
 /* ---- the end ---- */
 
-static void end(struct conn *c, const struct err *err)
+void conn_end(struct conn *c, const struct err *err)
 {
     c->ended = true;
     if (c->fd >= 0)
@@ -172,125 +138,28 @@ static void end(struct conn *c, const struct err *err)
     c->events->on_end(c->owner, c, err);
 }
 
-static void end_errno(struct conn *c, int errnum, const char *what)
+void conn_end_errno(struct conn *c, int errnum, const char *what)
 {
     struct err err;
     err_set_errno(&err, errnum, "%s", what);
-    end(c, &err);
+    conn_end(c, &err);
+}
+
+static void tell_drained(struct conn *c)
+{
+    bool owed = c->owes_drained;
+    c->owes_drained = false;
+    if (owed && c->events->on_drained != NULL)
+        c->events->on_drained(c->owner, c);
 }
 
 /* The peer takes nothing any more. Whoever waits for the backlog to go is told that it went. */
 static void become_broken(struct conn *c)
 {
-    bool had_backlog = buf_length(&c->backlog) > 0;
     c->broken = true;
     buf_release(&c->backlog);
     event_del(&c->write_event);
-    if (had_backlog && c->events->on_drained != NULL)
-        c->events->on_drained(c->owner, c);
-}
-
-/* ---- connecting ---- */
-
-static void on_attempt_task(struct loop_task *t)
-{
-    try_connect(LIST_ENTRY(t, struct conn, task));
-}
-
-static void on_retry(void *arg)
-{
-    try_connect(arg);
-}
-
-struct conn *conn_connect(struct loop *l, const struct conn_target *target,
-                          const struct conn_events *events, void *owner)
-{
-    struct conn *c = new_conn(l, events, owner);
-    struct attempt *a = calloc(1, sizeof *a);
-    if (c == NULL || a == NULL) {
-        free(c);
-        free(a);
-        return NULL;
-    }
-    *a = (struct attempt){.conn = c, .target = *target, .errnum = EADDRNOTAVAIL};
-    c->attempt = a;
-    loop_task_init(&c->task, on_attempt_task);
-    loop_defer(l, &c->task); /* no callback from within this call */
-    return c;
-}
-
-static void become_open(struct conn *c)
-{
-    free_attempt(c);
-    event_del(&c->write_event);
-    set_options(c->fd);
-    update_reading(c);
-    if (buf_length(&c->backlog) > 0 || c->end_writing)
-        event_add(&c->write_event, NULL);
-    if (c->events->on_connected != NULL)
-        c->events->on_connected(c->owner, c);
-}
-
-/* The accept queue of a unix socket is full: connect says EAGAIN and nothing is under way. */
-static bool wait_for_queue(struct conn *c)
-{
-    struct attempt *a = c->attempt;
-    if (a->retries++ >= CONN_MAX_RETRIES)
-        return false;
-    if (a->retry == NULL)
-        a->retry = timer_new(c->loop, on_retry, c);
-    if (a->retry == NULL)
-        return false;
-    timer_start(a->retry, CONN_RETRY_MS);
-    return true;
-}
-
-/* Tries the addresses that are left, until one is open or under way. */
-static void try_connect(struct conn *c)
-{
-    struct attempt *a = c->attempt;
-    while (a->next < a->target.count) {
-        const struct sockaddr *address = (const struct sockaddr *)&a->target.addresses[a->next];
-        socklen_t length = a->target.lengths[a->next];
-        close_socket(c);
-        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0) {
-            a->errnum = errno;
-            break;
-        }
-        watch(c, fd);
-        if (connect(fd, address, length) == 0) {
-            become_open(c);
-            return;
-        }
-        a->errnum = errno;
-        if (errno == EINPROGRESS && event_add(&c->write_event, NULL) == 0)
-            return;
-        if (errno == EAGAIN && wait_for_queue(c))
-            return;
-        a->next++;
-    }
-    int errnum = a->errnum;
-    close_socket(c);
-    free_attempt(c);
-    c->broken = true;
-    buf_release(&c->backlog);
-    end_errno(c, errnum, "could not connect");
-}
-
-static void on_connect_writable(struct conn *c)
-{
-    int errnum = 0;
-    socklen_t length = sizeof errnum;
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &errnum, &length) != 0)
-        errnum = errno;
-    if (errnum == 0) {
-        become_open(c);
-        return;
-    }
-    c->attempt->errnum = errnum;
-    c->attempt->next++;
-    try_connect(c);
+    tell_drained(c);
 }
 
 /* ---- reading and writing ---- */
@@ -299,15 +168,23 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct conn *c = arg;
+    if (c->attempt != NULL && c->tls == NULL) {
+        conn_on_connect_readable(c);
+        return;
+    }
+    if (c->tls != NULL) {
+        conn_tls_on_readable(c);
+        return;
+    }
     char *data = loop_read_buffer(c->loop);
     ssize_t n = recv(fd, data, LOOP_READ_BYTES, 0);
     if (n > 0)
         c->events->on_read(c->owner, c, data, (size_t)n);
     else if (n == 0)
-        end(c, NULL);
+        conn_end(c, NULL);
     else if (errno != EAGAIN && errno != EINTR) {
         c->broken = true;
-        end_errno(c, errno, "could not receive data");
+        conn_end_errno(c, errno, "could not receive data");
     }
 }
 
@@ -332,11 +209,10 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct conn *c = arg;
-    if (c->attempt != NULL) {
-        on_connect_writable(c);
+    if (c->attempt != NULL && c->tls == NULL && !conn_is_asking(c)) {
+        conn_on_connect_writable(c);
         return;
     }
-    bool had_backlog = buf_length(&c->backlog) > 0;
     ssize_t n = send_some(c, buf_data(&c->backlog), buf_length(&c->backlog));
     if (n < 0) {
         become_broken(c);
@@ -347,35 +223,38 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         return;
     buf_release(&c->backlog);
     event_del(&c->write_event);
-    if (c->end_writing)
+    if (c->end_writing && c->is_open)
         shutdown(c->fd, SHUT_WR);
-    if (had_backlog && c->events->on_drained != NULL)
-        c->events->on_drained(c->owner, c);
+    if (buf_length(&c->early) == 0)
+        tell_drained(c);
+}
+
+static bool drop(struct conn *c)
+{
+    log_warning("conn", "a peer that reads too slowly is dropped: the backlog is full");
+    c->broken = true;
+    buf_release(&c->early);
+    buf_release(&c->backlog);
+    if (c->fd >= 0)
+        shutdown(c->fd, SHUT_RDWR); /* on_end follows */
+    return false;
 }
 
 static bool add_to_backlog(struct conn *c, const char *data, size_t bytes)
 {
     bool was_empty = buf_length(&c->backlog) == 0;
-    if (!buf_append(&c->backlog, data, bytes)) {
-        log_warning("conn", "a peer that reads too slowly is dropped: the backlog is full");
-        c->broken = true;
-        buf_release(&c->backlog);
-        if (c->fd >= 0)
-            shutdown(c->fd, SHUT_RDWR); /* on_end follows */
-        return false;
-    }
-    if (was_empty && c->attempt == NULL && event_add(&c->write_event, NULL) != 0)
+    if (!buf_append(&c->backlog, data, bytes))
+        return drop(c);
+    if (was_empty && event_add(&c->write_event, NULL) != 0)
         log_error("conn", "a socket could not be watched: out of memory");
     return true;
 }
 
-bool conn_send(struct conn *c, const void *data, size_t bytes)
+bool conn_send_raw(struct conn *c, const void *data, size_t bytes)
 {
-    if (c->broken || c->dead)
+    if (c->broken)
         return false;
-    if (bytes == 0)
-        return true;
-    if (c->attempt != NULL || buf_length(&c->backlog) > 0)
+    if (buf_length(&c->backlog) > 0)
         return add_to_backlog(c, data, bytes);
     ssize_t n = c->fd < 0 ? -1 : send_some(c, data, bytes);
     if (n < 0) {
@@ -387,9 +266,56 @@ bool conn_send(struct conn *c, const void *data, size_t bytes)
     return true;
 }
 
+bool conn_send(struct conn *c, const void *data, size_t bytes)
+{
+    if (c->broken || c->dead)
+        return false;
+    if (bytes == 0)
+        return true;
+    bool ok;
+    if (!c->is_open)
+        ok = buf_append(&c->early, data, bytes) || drop(c);
+    else
+        ok = c->tls != NULL ? conn_tls_send(c, data, bytes) : conn_send_raw(c, data, bytes);
+    if (ok && conn_backlog(c) > 0)
+        c->owes_drained = true;
+    return ok;
+}
+
+/* What was sent early goes out; the owner hears of it by on_drained, as he saw a backlog. */
+static void send_early(struct conn *c)
+{
+    struct buf early = c->early;
+    buf_init(&c->early, CONN_MAX_BACKLOG);
+    if (buf_length(&early) > 0) {
+        conn_send(c, buf_data(&early), buf_length(&early));
+        c->owes_drained = true;
+    }
+    buf_fini(&early);
+    if (c->end_writing) {
+        c->end_writing = false;
+        conn_end_writing(c);
+    }
+    if (c->owes_drained && event_add(&c->write_event, NULL) != 0)
+        log_error("conn", "a socket could not be watched: out of memory");
+}
+
+void conn_become_open(struct conn *c)
+{
+    conn_free_attempt(c);
+    c->is_open = true;
+    event_del(&c->write_event);
+    send_early(c);
+    if (buf_length(&c->backlog) > 0)
+        event_add(&c->write_event, NULL);
+    conn_update_reading(c);
+    if (c->events->on_connected != NULL)
+        c->events->on_connected(c->owner, c);
+}
+
 size_t conn_backlog(const struct conn *c)
 {
-    return buf_length(&c->backlog);
+    return buf_length(&c->early) + buf_length(&c->backlog);
 }
 
 void conn_end_writing(struct conn *c)
@@ -397,7 +323,11 @@ void conn_end_writing(struct conn *c)
     if (c->end_writing || c->dead)
         return;
     c->end_writing = true;
-    if (c->attempt == NULL && c->fd >= 0 && buf_length(&c->backlog) == 0)
+    if (!c->is_open || c->fd < 0)
+        return;
+    if (c->tls != NULL)
+        conn_tls_end_writing(c);
+    if (buf_length(&c->backlog) == 0)
         shutdown(c->fd, SHUT_WR);
 }
 
@@ -411,7 +341,7 @@ void conn_pause_reading(struct conn *c)
     if (!c->wants_read)
         return;
     c->wants_read = false;
-    update_reading(c);
+    conn_update_reading(c);
 }
 
 void conn_resume_reading(struct conn *c)
@@ -419,12 +349,20 @@ void conn_resume_reading(struct conn *c)
     if (c->wants_read)
         return;
     c->wants_read = true;
-    update_reading(c);
+    conn_update_reading(c);
 }
 
 bool conn_is_reading(const struct conn *c)
 {
     return c->wants_read && !c->ended;
+}
+
+bool conn_is_local(const struct conn *c)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    return c->fd >= 0 && getsockname(c->fd, (struct sockaddr *)&address, &length) == 0 &&
+           address.ss_family == AF_UNIX;
 }
 
 void conn_set_owner(struct conn *c, const struct conn_events *events, void *owner)
@@ -458,7 +396,7 @@ static void on_finish_drained(void *owner, struct conn *c)
 static void on_finish_end(void *owner, struct conn *c, const struct err *err)
 {
     (void)owner;
-    if (err != NULL || buf_length(&c->backlog) == 0)
+    if (err != NULL || conn_backlog(c) == 0)
         conn_free(c);
 }
 
@@ -466,7 +404,7 @@ static void on_finish_end(void *owner, struct conn *c, const struct err *err)
 static void on_finish_timeout(void *arg)
 {
     struct conn *c = arg;
-    size_t left = buf_length(&c->backlog);
+    size_t left = conn_backlog(c);
     if (left == 0 || left == c->finish_left) {
         conn_free(c);
         return;
@@ -485,7 +423,7 @@ static const struct conn_events finish_events = {
 
 void conn_finish(struct conn *c)
 {
-    bool is_done = c->broken || (c->ended && buf_length(&c->backlog) == 0);
+    bool is_done = c->broken || (c->ended && conn_backlog(c) == 0);
     if (c->dead || is_done) {
         conn_free(c);
         return;
@@ -503,42 +441,6 @@ void conn_finish(struct conn *c)
 }
 
 /* ---- names ---- */
-
-static bool unix_target(const char *dir, uint16_t port, struct conn_target *out, struct err *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n = snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.%u", dir, port);
-    if (n < 0 || (size_t)n >= sizeof address.sun_path)
-        return err_set(err, SQLSTATE_CANNOT_CONNECT, "socket path \"%s/.s.PGSQL.%u\" is too long",
-                       dir, port);
-    if (address.sun_path[0] == '@')
-        address.sun_path[0] = '\0';
-    memcpy(&out->addresses[0], &address, sizeof address);
-    out->lengths[0] = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n);
-    out->count = 1;
-    return true;
-}
-
-bool conn_resolve(const char *host, uint16_t port, struct conn_target *out, struct err *err)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *found;
-    char service[8];
-    memset(out, 0, sizeof *out);
-    if (host[0] == '/' || host[0] == '@')
-        return unix_target(host, port, out, err);
-    snprintf(service, sizeof service, "%u", port);
-    int failed = getaddrinfo(host, service, &hints, &found);
-    if (failed != 0)
-        return err_set(err, SQLSTATE_CANNOT_CONNECT, "could not resolve host name \"%s\": %s", host,
-                       gai_strerror(failed));
-    for (struct addrinfo *a = found; a != NULL && out->count < CONN_MAX_ADDRESSES; a = a->ai_next) {
-        memcpy(&out->addresses[out->count], a->ai_addr, a->ai_addrlen);
-        out->lengths[out->count++] = a->ai_addrlen;
-    }
-    freeaddrinfo(found);
-    return true;
-}
 
 void conn_peer_name(const struct conn *c, char *out, size_t size)
 {

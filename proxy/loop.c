@@ -31,6 +31,8 @@ struct loop {
     pthread_t thread;
     char name[16];
     char *read_buffer; /* LOOP_READ_HEADROOM + LOOP_READ_BYTES */
+    char *wire_buffer;
+    char *gather_buffer;
 };
 
 static void on_mail(evutil_socket_t fd, short what, void *arg)
@@ -81,8 +83,11 @@ static bool loop_init(struct loop *l, struct err *err)
     list_init(&l->at_end);
     l->stop_mail.on_receive = on_stop;
     l->read_buffer = malloc(LOOP_READ_HEADROOM + LOOP_READ_BYTES);
+    l->wire_buffer = malloc(LOOP_WIRE_BYTES);
+    l->gather_buffer = malloc(LOOP_GATHER_BYTES);
     l->base = new_base();
-    if (l->base == NULL || l->read_buffer == NULL)
+    if (l->base == NULL || l->read_buffer == NULL || l->wire_buffer == NULL ||
+        l->gather_buffer == NULL)
         return err_no_memory(err);
     event_assign(&l->mail_event, l->base, l->mailbox.wake_fd, EV_READ | EV_PERSIST, on_mail, l);
     event_assign(&l->deferred_event, l->base, -1, 0, on_deferred, l);
@@ -122,6 +127,8 @@ void loop_free(struct loop *l)
     }
     mailbox_fini(&l->mailbox);
     free(l->read_buffer);
+    free(l->wire_buffer);
+    free(l->gather_buffer);
     free(l);
 }
 
@@ -182,6 +189,16 @@ struct event_base *loop_base(struct loop *l)
 char *loop_read_buffer(struct loop *l)
 {
     return l->read_buffer + LOOP_READ_HEADROOM;
+}
+
+char *loop_wire_buffer(struct loop *l)
+{
+    return l->wire_buffer;
+}
+
+char *loop_gather_buffer(struct loop *l)
+{
+    return l->gather_buffer;
 }
 
 void loop_task_init(struct loop_task *t, void (*run)(struct loop_task *t))

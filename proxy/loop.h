@@ -1,7 +1,7 @@
 /* An event loop and its thread. Everything that lives in a loop (conns, sessions, timers) is touched
  * by its thread only; other threads talk to it by loop_post. A loop never blocks.
  *
- * libevent's headers appear in loop.c, listener.c and conn.c only. */
+ * libevent's headers appear in loop.c, listener.c and conn_private.h only. */
 #ifndef PROXY_LOOP_H
 #define PROXY_LOOP_H
 
@@ -68,5 +68,12 @@ uint64_t loop_now_ms(void);
 struct event_base *loop_base(struct loop *l);
 /* LOOP_READ_BYTES, shared by all conns of the loop: what is in it dies when a callback returns. */
 char *loop_read_buffer(struct loop *l);
+/* What one read takes from the wire under TLS: with the piece of a record that TLS may hold (16 KiB and
+ * a little) it is less than LOOP_READ_BYTES in the clear. */
+#define LOOP_WIRE_BYTES ((size_t)44 * 1024)
+char *loop_wire_buffer(struct loop *l);
+/* Where TLS gathers what goes onto the wire in one call: LOOP_READ_BYTES in records, and some room. */
+#define LOOP_GATHER_BYTES (LOOP_READ_BYTES + 2048)
+char *loop_gather_buffer(struct loop *l);
 
 #endif
