@@ -444,6 +444,13 @@ void config_check(const struct config *c, struct config_errors *errors)
     check_absolute("unix_socket_dir", c->unix_socket_dir, errors);
     check_absolute("duckdb_library", c->duckdb_library, errors);
     check_absolute("pidfile", c->pidfile, errors);
+    check_absolute("client_tls_key_file", c->client_tls_key_file, errors);
+    check_absolute("client_tls_cert_file", c->client_tls_cert_file, errors);
+    check_absolute("client_tls_ca_file", c->client_tls_ca_file, errors);
+    check_absolute("server_tls_key_file", c->server_tls_key_file, errors);
+    check_absolute("server_tls_cert_file", c->server_tls_cert_file, errors);
+    if (strcmp(c->server_tls_ca_file, "system") != 0)
+        check_absolute("server_tls_ca_file", c->server_tls_ca_file, errors);
 }
 
 /* libconfuse reads a single-quoted text with \\ and \' as escapes. */

@@ -21,6 +21,8 @@
 #define SSLMODES "disable,allow,prefer,require,verify-ca,verify-full"
 #define G_CLIENTS "Clients"
 #define G_SERVER "The server behind"
+#define G_CLIENT_TLS "TLS towards clients"
+#define G_SERVER_TLS "TLS towards the server"
 #define G_TASKS "Tasks"
 #define G_HUDI "SQL on Hudi"
 #define G_PROCESS "Process and log"
@@ -60,6 +62,42 @@ const struct config_setting config_settings[] = {
      .doc = "Role whose members are administrators beside superusers and the database's owner: "
             "they see and change the tasks of all."},
 
+    {CHOICE(client_tls_sslmode, "disable", SSLMODES), .group = G_CLIENT_TLS,
+     .doc = "`disable`: no TLS. `allow`, `prefer`: who asks gets it. `require`: who does not is "
+            "refused "
+            "with 28000. `verify-ca`: and must show a certificate of `client_tls_ca_file`. "
+            "`verify-full`: and its common name must be the user's name. Unix sockets are exempt."},
+    {TEXT(client_tls_key_file, ""), .group = G_CLIENT_TLS,
+     .doc = "Private key of `client_tls_cert_file`, PEM, without a passphrase."},
+    {TEXT(client_tls_cert_file, ""), .group = G_CLIENT_TLS,
+     .doc = "Certificate shown to clients, PEM; those between it and the authority behind it."},
+    {TEXT(client_tls_ca_file, ""), .group = G_CLIENT_TLS,
+     .doc = "Authorities, PEM, that clients' certificates are checked against."},
+    {TEXT(client_tls_protocols, "secure"), .group = G_CLIENT_TLS,
+     .doc = "`secure` (TLS 1.2 and 1.3), or one of `tlsv1.2` and `tlsv1.3`, or both with a comma. "
+            "Older "
+            "ones are refused."},
+    {TEXT(client_tls_ciphers, "default"), .group = G_CLIENT_TLS,
+     .doc = "Ciphers of TLS 1.2 as OpenSSL lists them; `default`: strong ones."},
+
+    {CHOICE(server_tls_sslmode, "disable", SSLMODES), .group = G_SERVER_TLS,
+     .doc =
+         "`disable`: no TLS. `allow`, `prefer`: TLS if the server has it. `require`: or no "
+         "connection; the certificate is not checked. `verify-ca`: it must be one of "
+         "`server_tls_ca_file`. `verify-full`: and bear the host name of `backend`. Unix sockets "
+         "are exempt."},
+    {TEXT(server_tls_key_file, ""), .group = G_SERVER_TLS,
+     .doc = "Private key of `server_tls_cert_file`, PEM, without a passphrase."},
+    {TEXT(server_tls_cert_file, ""), .group = G_SERVER_TLS,
+     .doc = "Certificate shown to the server, PEM. Empty: none."},
+    {TEXT(server_tls_ca_file, ""), .group = G_SERVER_TLS,
+     .doc =
+         "Authorities, PEM, that the server's certificate is checked against; `system`: those of "
+         "the machine."},
+    {TEXT(server_tls_protocols, "secure"), .group = G_SERVER_TLS,
+     .doc = "As `client_tls_protocols`."},
+    {TEXT(server_tls_ciphers, "default"), .group = G_SERVER_TLS, .doc = "As `client_tls_ciphers`."},
+
     {TEXT(databases, ""), .group = G_TASKS,
      .doc = "Databases whose tasks the worker runs, separated by commas. Empty: all that have the "
             "support schema."},
@@ -84,22 +122,6 @@ const struct config_setting config_settings[] = {
 
     {CHOICE(auth, "relay", "relay,terminate"), .group = G_LATER, .missing = "auth = terminate",
      .doc = "`relay`: client and server authenticate each other, pgveneer holds no secret."},
-    {CHOICE(client_tls_sslmode, "disable", SSLMODES), .group = G_LATER, .missing = "TLS",
-     .doc = "TLS towards clients."},
-    {TEXT(client_tls_key_file, ""), .group = G_LATER, .missing = "TLS",
-     .doc = "Private key for `client_tls_cert_file`."},
-    {TEXT(client_tls_cert_file, ""), .group = G_LATER, .missing = "TLS",
-     .doc = "Certificate shown to clients."},
-    {TEXT(client_tls_ca_file, ""), .group = G_LATER, .missing = "TLS",
-     .doc = "Authorities that clients' certificates are checked against."},
-    {CHOICE(server_tls_sslmode, "disable", SSLMODES), .group = G_LATER, .missing = "TLS",
-     .doc = "TLS towards the server."},
-    {TEXT(server_tls_ca_file, ""), .group = G_LATER, .missing = "TLS",
-     .doc = "Authorities that the server's certificate is checked against."},
-    {TEXT(server_tls_cert_file, ""), .group = G_LATER, .missing = "TLS",
-     .doc = "Certificate shown to the server."},
-    {TEXT(server_tls_key_file, ""), .group = G_LATER, .missing = "TLS",
-     .doc = "Private key for `server_tls_cert_file`."},
     {TEXT(http_addr, "127.0.0.1"), .group = G_LATER, .missing = "the HTTP interface",
      .doc = "Address of the HTTP interface."},
     {INT(http_port, "0", 0, 65535, ""), .group = G_LATER, .missing = "the HTTP interface",

@@ -10,6 +10,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/migration.h"
+#include "proxy/tls_settings.h"
 #include "config.h"
 
 #define MAIN_MAX_SETS 64
@@ -54,6 +55,9 @@ void main_list_migrations(const struct config *c, struct main_migrations *out);
 /* main_role.c: the proxy and the worker as this process; return an exit code when they end. */
 int main_serve_proxy(const struct config *c);
 int main_serve_worker(const struct config *c);
+/* The settings of both legs. */
+void main_read_tls(const struct config *c, struct tls_settings *client,
+                   struct tls_settings *server);
 
 /* main_user.c: started as root, this process becomes the user of the setting `user`, for good; else
  * nothing happens. */

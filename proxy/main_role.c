@@ -77,6 +77,22 @@ static const char *or_null(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
+void main_read_tls(const struct config *c, struct tls_settings *client, struct tls_settings *server)
+{
+    *client = (struct tls_settings){.key_file = c->client_tls_key_file,
+                                    .cert_file = c->client_tls_cert_file,
+                                    .ca_file = c->client_tls_ca_file,
+                                    .protocols = c->client_tls_protocols,
+                                    .ciphers = c->client_tls_ciphers};
+    *server = (struct tls_settings){.key_file = c->server_tls_key_file,
+                                    .cert_file = c->server_tls_cert_file,
+                                    .ca_file = c->server_tls_ca_file,
+                                    .protocols = c->server_tls_protocols,
+                                    .ciphers = c->server_tls_ciphers};
+    tls_mode_find(c->client_tls_sslmode, &client->mode); /* the configuration has no other words */
+    tls_mode_find(c->server_tls_sslmode, &server->mode);
+}
+
 int main_serve_proxy(const struct config *c)
 {
     struct arena arena;
@@ -101,6 +117,7 @@ int main_serve_proxy(const struct config *c)
     p.inspect_max_bytes = (size_t)c->inspect_max;
     p.allow_trust_backend = c->allow_trust_backend;
     p.service = or_null(c->service);
+    main_read_tls(c, &p.client_tls, &p.server_tls);
     p.handlers = handlers;
     p.handler_count = ARRAY_LEN(handlers);
     p.migrations = migrations.lists;

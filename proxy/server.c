@@ -24,6 +24,7 @@
 #include "control.h"
 #include "listener.h"
 #include "session.h"
+#include "tls.h"
 
 #define SERVER_MAX_LISTENERS 64
 #define SERVER_MAX_THREADS 256
@@ -181,12 +182,35 @@ static bool make_groups(struct server *s, struct err *err)
     return true;
 }
 
+/* ---- TLS ---- */
+
+/* Both policies anew, from settings and files; with an error those in force stay. */
+static bool load_tls(struct server *s, const struct tls_settings *client,
+                     const struct tls_settings *server, struct err *err)
+{
+    struct tls_settings named = *server;
+    struct tls_policy *accepts = NULL, *connects = NULL;
+    named.host = s->config->backend_host;
+    if (!tls_policy_new(TLS_ACCEPTS, client, &accepts, err))
+        return err_context(err, "TLS towards clients");
+    if (!tls_policy_new(TLS_CONNECTS, &named, &connects, err)) {
+        tls_policy_free(accepts);
+        return err_context(err, "TLS towards the server");
+    }
+    tls_slot_put(&s->shared.client_tls, accepts);
+    tls_slot_put(&s->shared.server_tls, connects);
+    return true;
+}
+
 static bool make_shared(struct server *s, struct err *err)
 {
     const struct proxy_config *c = s->config;
     s->shared.config = c;
     if (!conn_resolve(c->backend_host, c->backend_port, &s->shared.backend, err))
         return err_context(err, "backend");
+    s->shared.backend.tls = &s->shared.server_tls;
+    if (!load_tls(s, &c->client_tls, &c->server_tls, err))
+        return false;
     if (c->handler_count > 0 && !gate_new(c->handlers, c->handler_count, &s->gate, err))
         return false;
     s->shared.gate = s->gate;
@@ -216,6 +240,8 @@ static void free_server(struct server *s)
     free(s->end_orders);
     if (s->gate != NULL)
         gate_free(s->gate);
+    tls_slot_fini(&s->shared.client_tls);
+    tls_slot_fini(&s->shared.server_tls);
 }
 
 static bool start_loops(struct server *s, struct err *err)
@@ -303,6 +329,8 @@ bool proxy_run(const struct proxy_config *c, struct err *err)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_descriptor_limit();
+    tls_slot_init(&s.shared.client_tls);
+    tls_slot_init(&s.shared.server_tls);
     bool ok = make_shared(&s, err) && make_groups(&s, err) && make_control(&s, err) &&
               open_listeners(&s, err) && start_loops(&s, err);
     if (ok)

@@ -50,8 +50,10 @@ static void on_server_read(void *owner, struct conn *c, char *data, size_t bytes
 static void on_server_drained(void *owner, struct conn *c);
 static void on_server_end(void *owner, struct conn *c, const struct err *err);
 
-static const struct conn_events client_events = {
-    .on_read = on_client_read, .on_drained = on_client_drained, .on_end = on_client_end};
+static const struct conn_events client_events = {.on_connected = session_on_client_secure,
+                                                 .on_read = on_client_read,
+                                                 .on_drained = on_client_drained,
+                                                 .on_end = on_client_end};
 const struct conn_events session_server_events = {.on_connected = on_server_connected,
                                                   .on_read = on_server_read,
                                                   .on_drained = on_server_drained,
@@ -339,6 +341,7 @@ static void on_client_end(void *owner, struct conn *c, const struct err *err)
     struct session *s = owner;
     if (s->state == SESSION_CLOSING)
         return;
+    session_tell_tls_failure(s, err);
     if (s->state == SESSION_STARTUP || s->state == SESSION_LOGIN || err != NULL) {
         session_client_gone(s);
         return;

@@ -1,7 +1,7 @@
 /* A client's life: its connection, the server connection that belongs to it, and what passes between
- * them. Private to proxy/: session.c (life), session_login.c (its beginning), session_relay.c
- * (messages), vendor.c, dispatch.c and reply.c (vendor statements), inject.c (our own statements) and
- * asking.c (functions that ask) share the struct. */
+ * them. Private to proxy/: session.c (life), session_login.c and session_tls.c (its beginning),
+ * session_relay.c (messages), vendor.c, dispatch.c and reply.c (vendor statements), inject.c (our own
+ * statements) and asking.c (functions that ask) share the struct. */
 #ifndef PROXY_SESSION_H
 #define PROXY_SESSION_H
 
@@ -21,16 +21,21 @@
 #include "loop.h"
 #include "relay.h"
 #include "response_queue.h"
+#include "tls.h"
 
 struct asking;
 struct control;
 struct credential;
+struct startup_packet;
 struct vendor;
 
-/* What all sessions of the process share. Constant while loops run, but for the counters. */
+/* What all sessions of the process share. Constant while loops run, but for the counters and for what
+ * lies in the slots. */
 struct session_shared {
     const struct proxy_config *config;
-    struct conn_target backend;
+    struct conn_target backend; /* tls points at server_tls */
+    struct tls_slot client_tls;
+    struct tls_slot server_tls;
     const struct gate *gate; /* NULL: nothing is ours */
     struct control *control;
     atomic_uint client_count; /* behind their startup packet; limited by max_client_conn */
@@ -66,8 +71,12 @@ struct login {
     struct auth auth;
     bool ssl_done;
     bool gss_done;
-    bool connected; /* to the server */
-    bool heard;     /* something from the server */
+    bool heard_client; /* its first bytes are here */
+    bool tls_begun;
+    bool is_direct;  /* TLS without SSLRequest before it */
+    bool plain_rest; /* something that is no TLS came behind SSLRequest in the clear */
+    bool connected;  /* to the server */
+    bool heard;      /* something from the server */
 };
 
 struct session {
@@ -130,6 +139,22 @@ extern const struct conn_events session_server_events;
 void session_read_startup(struct session *s, const char *data, size_t bytes);
 /* FATAL 57P03. why: NULL if the server closed without a word. */
 void session_refuse_unreachable(struct session *s, const struct err *why);
+/* FATAL 08P01: bytes in the clear behind a request for encryption ("SSL request"). */
+void session_refuse_unencrypted(struct session *s, const char *request);
+
+/* ---- session_tls.c ---- */
+
+/* SSLRequest is the first packet: answers it and starts TLS; false: this client gets none. */
+bool session_begin_tls(struct session *s, size_t request_bytes);
+/* The client's first bytes may be a handshake: then starts TLS. */
+bool session_begin_direct_tls(struct session *s);
+/* The handshake is complete; for struct conn_events. */
+void session_on_client_secure(void *owner, struct conn *c);
+/* The client's conn ended: logs it if that was in the handshake. */
+void session_tell_tls_failure(struct session *s, const struct err *err);
+/* Does the client have the encryption and the certificate that the mode demands? If not it is
+ * refused (28000). */
+MUST_USE bool session_check_tls(struct session *s, const struct startup_packet *p);
 
 /* ---- session_relay.c ---- */
 

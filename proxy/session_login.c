@@ -1,7 +1,9 @@
 /* From accept to the startup packet's way to the server: the first packets of a client, and the errors
  * that are ours to tell because there is no server yet.
  *
- *   SSLRequest, GSSENCRequest   'N', once each; the next packet must not be there yet
+ *   SSLRequest                  'S' and a handshake, or 'N' (session_tls.c); once
+ *   GSSENCRequest               'N', once
+ *                               behind an 'N' the next packet must not be there yet
  *   CancelRequest               leaves with its connection (cancel.c)
  *   StartupMessage              takes one of max_client_conn places and goes to the server
  *   protocol 1 and 2            an error in the form of their time
@@ -21,7 +23,7 @@
 
 /* ---- STARTUP ---- */
 
-static void refuse_unencrypted(struct session *s, const char *request)
+void session_refuse_unencrypted(struct session *s, const char *request)
 {
     struct err err;
     err_set(&err, SQLSTATE_PROTOCOL_VIOLATION, "received unencrypted data after %s", request);
@@ -30,7 +32,7 @@ static void refuse_unencrypted(struct session *s, const char *request)
     session_refuse(s, &err);
 }
 
-/* No encryption in this release: the client goes on in the clear or gives up. */
+/* The client goes on in the clear or gives up. */
 static void decline_encryption(struct session *s, bool *done, size_t packet_bytes,
                                const char *request)
 {
@@ -38,7 +40,7 @@ static void decline_encryption(struct session *s, bool *done, size_t packet_byte
     conn_send(s->client, "N", 1);
     buf_consume(&s->login->packet, packet_bytes);
     if (buf_length(&s->login->packet) > 0)
-        refuse_unencrypted(s, request);
+        session_refuse_unencrypted(s, request);
 }
 
 /* The error format that protocol 2 had: type, text, NUL. */
@@ -109,13 +111,20 @@ static void name_session(struct session *s, const struct startup_packet *p)
     s->who = who;
 }
 
+static void log_connected(const struct session *s)
+{
+    char tls[96];
+    conn_tls_describe(s->client, tls, sizeof tls);
+    log_info(s->who, "connected%s%s", tls[0] == '\0' ? "" : " under ", tls);
+}
+
 static void start_session(struct session *s, const struct startup_packet *p)
 {
     struct login *login = s->login;
     name_session(s, p);
-    if (!take_place(s))
+    if (!session_check_tls(s, p) || !take_place(s))
         return;
-    log_info(s->who, "connected");
+    log_connected(s);
     s->gate_off = p->is_replication;
     s->dbname = strndup(p->dbname.data == NULL ? "" : p->dbname.data, p->dbname.len);
     s->server = conn_connect(s->group->loop, &s->group->shared->backend, &session_server_events, s);
@@ -146,7 +155,10 @@ static bool step_startup(struct session *s)
     case STARTUP_REPEATED: refuse_repeated(s, p.version); return false;
     case STARTUP_CANCEL: start_cancel(s, p.bytes); return false;
     case STARTUP_SESSION: start_session(s, &p); return false;
-    case STARTUP_SSL: decline_encryption(s, &login->ssl_done, p.bytes, "SSL request"); break;
+    case STARTUP_SSL:
+        if (!session_begin_tls(s, p.bytes))
+            decline_encryption(s, &login->ssl_done, p.bytes, "SSL request");
+        break;
     case STARTUP_GSSENC:
         decline_encryption(s, &login->gss_done, p.bytes, "GSSAPI encryption request");
         break;
@@ -156,10 +168,14 @@ static bool step_startup(struct session *s)
 
 void session_read_startup(struct session *s, const char *data, size_t bytes)
 {
+    bool is_first = !s->login->heard_client;
+    s->login->heard_client = true;
     if (!buf_append(&s->login->packet, data, bytes)) {
         session_close(s);
         return;
     }
+    if (is_first && session_begin_direct_tls(s))
+        return;
     while (step_startup(s))
         ;
 }

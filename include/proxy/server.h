@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/migration.h"
 #include "proxy/handler.h"
+#include "proxy/tls_settings.h"
 
 #define PROXY_INSPECT_MAX_BYTES ((size_t)16 * 1024 * 1024)
 #define PROXY_DRAIN_TIMEOUT_MS 30000u
@@ -30,7 +31,9 @@ struct proxy_config {
     bool allow_trust_backend;         /* else a login without any challenge is refused with 28000 */
     const char *service;              /* libpq string of the service login; NULL: vendor statements
                                         fail with 55000 */
-    unsigned drain_timeout_ms;        /* SIGTERM: how long clients may finish */
+    struct tls_settings client_tls;
+    struct tls_settings server_tls; /* host is backend_host */
+    unsigned drain_timeout_ms;      /* SIGTERM: how long clients may finish */
     const struct handler *const *handlers;
     size_t handler_count;
     const struct migration_list *migrations; /* what control installs, in this order */

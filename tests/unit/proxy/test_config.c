@@ -104,8 +104,8 @@ static void test_all_errors(void **state)
 static void test_missing_features(void **state)
 {
     struct fixture *f = *state;
-    read_text(f, "client_tls_sslmode = require\n"
-                 "client_tls_key_file = /etc/key\n"
+    read_text(f, "stats_users = anna\n"
+                 "admin_users = anna\n"
                  "auth = terminate\n"
                  "http_port = 8080\n"
                  "parallel_cursor_endpoints = 8\n"
@@ -115,7 +115,7 @@ static void test_missing_features(void **state)
     for (size_t i = 0; i < f->errors.count; i++)
         assert_string_equal(f->errors.items[i].sqlstate, SQLSTATE_FEATURE_NOT_SUPPORTED);
     assert_string_equal(f->errors.items[0].hint,
-                        "It belongs to TLS, which comes with a later release.");
+                        "It belongs to the admin console, which comes with a later release.");
     assert_string_equal(f->config.auth, "relay");
 }
 
