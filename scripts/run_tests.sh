@@ -9,20 +9,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1 jobs=$2
 
-# As root the tests' servers and jobs run as user postgres, which must reach what was built. A tree in
-# root's own folder is tested in a copy (with ../shared, whose Hudi tables are read too).
-if [ "$(id -u)" -eq 0 ] && ! runuser -u postgres -- test -r "$PWD/Makefile"; then
-    umask 022
-    copy=$(mktemp -d /var/tmp/pgveneer-test-XXXXXX)
-    trap 'rm -rf "$copy"' EXIT
-    chmod 0755 "$copy"
-    echo "the user postgres cannot reach $PWD: testing a copy of it in $copy"
-    mkdir "$copy/repo"
-    tar -cf - --exclude='./build*' --exclude=./.pgveneer . | tar -xf - -C "$copy/repo"
-    [ ! -d ../shared ] || cp -rL ../shared "$copy/shared"
-    make -C "$copy/repo" test
-    exit
-fi
 scripts/fetch_postgresql18.sh
 extra="$build/sanitizer_tests.cmake"
 : >"$extra"
