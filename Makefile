@@ -3,11 +3,12 @@
 #   make build    build/pgveneer            make test     every test, through ctest
 #   make install  PREFIX=/usr/local         make bench    figures, not a test
 #   make format   clang-format              make fuzz     a minute for each fuzz target
+#   make test-drivers   every client in 20 scenarios
 BUILD  ?= build
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc)
 
-.PHONY: build run test bench format install fuzz clean
+.PHONY: build run test test-drivers bench format install fuzz clean
 
 build:
 	scripts/install_packages.sh build
@@ -19,7 +20,11 @@ run: build
 
 test: build
 	scripts/install_packages.sh test
-	scripts/run_tests.sh $(BUILD) $(JOBS)
+	scripts/where_postgres_reaches.sh scripts/run_tests.sh $(BUILD) $(JOBS)
+
+test-drivers: build
+	scripts/install_packages.sh drivers
+	scripts/where_postgres_reaches.sh scripts/run_drivers.sh $(BUILD)
 
 bench: build
 	scripts/install_packages.sh bench

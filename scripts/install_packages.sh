@@ -1,5 +1,5 @@
 #!/bin/bash
-# install_packages.sh GROUP…   build | run | test | bench | format | npm
+# install_packages.sh GROUP…   build | run | test | bench | format | npm | drivers
 #
 # Installs the Debian packages that a group needs. Asks dpkg first: nothing is fetched, and apt is
 # not called, when all are there. Works as root and with sudo.
@@ -14,6 +14,11 @@ test_packages="$run_packages clang-14 libclang-rt-14-dev llvm-14 python3 python3
 bench_packages="$run_packages python3 pgbouncer"
 format_packages="clang-format-14 git"
 npm_packages="nodejs npm"
+drivers_packages="$test_packages python3-pip python3-asyncpg python3-pyodbc unixodbc odbc-postgresql"
+# Tool chains of another origin serve as well.
+command -v npm >/dev/null || drivers_packages+=" $npm_packages"
+command -v go >/dev/null || drivers_packages+=" golang-go"
+command -v cargo >/dev/null || drivers_packages+=" cargo"
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
