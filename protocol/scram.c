@@ -10,6 +10,9 @@
  *     ServerKey = HMAC(SaltedPassword, "Server Key")
  *     auth message = client first without "n,," , challenge , client final without the proof
  *
+ * With channel binding "n,," is "p=tls-server-end-point,,", and c= is the base64 of that and of the hash of
+ * the server's certificate.
+ *
  * The server's role (scram_server.c) is the same from the other side. Keys are wiped as soon as the
  * proof is made; the expected signature of the server stays until the end.
  *
@@ -26,7 +29,7 @@
 #include "scram_text.h"
 
 #define GS2_HEADER "n,," /* no channel binding, no other identity */
-#define GS2_HEADER_BASE64 "biws"
+#define GS2_PLUS_HEADER "p=" SCRAM_BINDING_TYPE ",,"
 
 enum scram_state { SCRAM_FRESH, SCRAM_WAITS_CHALLENGE, SCRAM_WAITS_FINAL, SCRAM_DONE };
 
@@ -42,6 +45,9 @@ struct scram_client {
     bool has_keys;          /* `keys` were given, there is no password */
     struct scram_keys keys; /* wiped with the client */
     char nonce[SCRAM_NONCE_SIZE];
+    const char *gs2_header;
+    uint8_t end_point[SCRAM_MAX_BINDING_BYTES];
+    size_t end_point_bytes;                        /* 0: no channel binding */
     bool trusts_server;                            /* no server key: its signature says nothing */
     uint8_t server_signature[CRYPTO_SHA256_BYTES]; /* expected */
 };
@@ -53,6 +59,7 @@ bool scram_client_new(struct slice password, const char *nonce, struct scram_cli
     struct scram_client *c = calloc(1, sizeof *c);
     if (c == NULL)
         return err_no_memory(err);
+    c->gs2_header = GS2_HEADER;
     buf_init(&c->password, SCRAM_MAX_MESSAGE_BYTES);
     if (!buf_append_slice(&c->password, password)) {
         scram_client_free(c);
@@ -76,6 +83,16 @@ void scram_client_set_keys(struct scram_client *c, const uint8_t client_key[CRYP
         memcpy(c->keys.server, server_key, sizeof c->keys.server);
 }
 
+bool scram_client_set_binding(struct scram_client *c, struct slice end_point)
+{
+    if (end_point.len == 0 || end_point.len > sizeof c->end_point)
+        return false;
+    c->gs2_header = GS2_PLUS_HEADER;
+    memcpy(c->end_point, end_point.data, end_point.len);
+    c->end_point_bytes = end_point.len;
+    return true;
+}
+
 void scram_client_free(struct scram_client *c)
 {
     if (c == NULL)
@@ -88,7 +105,7 @@ void scram_client_free(struct scram_client *c)
 
 bool scram_client_write_first(struct scram_client *c, struct buf *out, struct err *err)
 {
-    if (!buf_printf(out, GS2_HEADER "n=,r=%s", c->nonce))
+    if (!buf_printf(out, "%sn=,r=%s", c->gs2_header, c->nonce))
         return err_no_memory(err);
     c->state = SCRAM_WAITS_CHALLENGE;
     return true;
@@ -106,6 +123,7 @@ static bool read_challenge(const struct scram_client *c, struct slice text, stru
     struct slice salt;
     struct slice iterations;
     size_t own = strlen(c->nonce);
+    uint32_t most = c->has_keys ? INT32_MAX : SCRAM_MAX_ITERATIONS; /* keys cost no iterations */
     if (text.len > SCRAM_MAX_MESSAGE_BYTES)
         return scram_text_malformed(err, "The challenge is too long.");
     if (!scram_text_take(&text, 'r', &ch->nonce) || !scram_text_is_nonce(ch->nonce))
@@ -116,7 +134,7 @@ static bool read_challenge(const struct scram_client *c, struct slice text, stru
         !crypto_base64_read(&ch->salt, salt))
         return scram_text_malformed(err, "The challenge has no valid salt.");
     if (!scram_text_take(&text, 'i', &iterations) ||
-        !scram_text_read_number(iterations, SCRAM_MAX_ITERATIONS, &ch->iterations))
+        !scram_text_read_number(iterations, most, &ch->iterations))
         return scram_text_malformed(err, "The iteration count is missing or out of range.");
     return true;
 }
@@ -152,6 +170,20 @@ static bool compute_proof(struct scram_client *c, const struct challenge *ch, st
     return ok;
 }
 
+/* The final message without its proof. */
+static void write_without_proof(const struct scram_client *c, const struct challenge *ch,
+                                struct buf *out)
+{
+    char binding[sizeof GS2_PLUS_HEADER + SCRAM_MAX_BINDING_BYTES];
+    size_t header = strlen(c->gs2_header);
+    memcpy(binding, c->gs2_header, header);
+    memcpy(binding + header, c->end_point, c->end_point_bytes);
+    buf_append_cstr(out, "c=");
+    crypto_base64_write(out, slice_of(binding, header + c->end_point_bytes));
+    buf_append_cstr(out, ",r=");
+    buf_append_slice(out, ch->nonce);
+}
+
 static bool write_final(struct scram_client *c, const struct challenge *ch, struct slice challenge,
                         struct buf *out, struct err *err)
 {
@@ -160,12 +192,11 @@ static bool write_final(struct scram_client *c, const struct challenge *ch, stru
     buf_init(&auth, 4 * SCRAM_MAX_MESSAGE_BYTES);
     buf_printf(&auth, "n=,r=%s,", c->nonce);
     buf_append_slice(&auth, challenge);
-    buf_append_cstr(&auth, ",c=" GS2_HEADER_BASE64 ",r=");
-    buf_append_slice(&auth, ch->nonce);
+    buf_append_byte(&auth, ',');
+    write_without_proof(c, ch, &auth);
     bool ok = !auth.failed && compute_proof(c, ch, buf_slice(&auth), proof);
     if (ok) {
-        buf_append_cstr(out, "c=" GS2_HEADER_BASE64 ",r=");
-        buf_append_slice(out, ch->nonce);
+        write_without_proof(c, ch, out);
         buf_append_cstr(out, ",p=");
         crypto_base64_write(out, slice_of((const char *)proof, sizeof proof));
     }

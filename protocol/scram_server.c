@@ -1,5 +1,12 @@
-/* The server's role of SCRAM-SHA-256, with the verifier that PostgreSQL stores
+/* The server's role of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, with the verifier that PostgreSQL stores
  * (SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey). The messages stand in scram.c.
+ *
+ * Channel binding (RFC 5929, tls-server-end-point): on a TLS connection both mechanisms are offered. A
+ * client says with the first byte of its message what it thinks: 'p' it binds, 'n' it cannot, 'y' it
+ * could and was not offered it; the last is a lie that somebody between us told it, so it is refused.
+ * What it binds to comes in the final message and must be our own certificate's hash.
+ *
+ * The errors have PostgreSQL's codes and messages; the details of malformed messages are ours.
  *
  * The proof is ClientKey xor HMAC(StoredKey, auth message); so it reveals ClientKey to who holds
  * StoredKey, and ClientKey is right when its SHA-256 is StoredKey. The caller may keep it in memory to
@@ -11,75 +18,27 @@
 
 #include "scram_text.h"
 
-enum server_state { SERVER_FRESH, SERVER_WAITS_FINAL, SERVER_DONE };
+#define MAX_GS2_BYTES 64
+
+enum server_state { SERVER_FRESH, SERVER_READ_FIRST, SERVER_WAITS_FINAL, SERVER_DONE };
 
 struct scram_server {
     enum server_state state;
     struct scram_verifier verifier;
     char nonce[SCRAM_NONCE_SIZE];
-    char gs2_flag;   /* 'n' or 'y': what the client's c= must repeat */
+    bool can_bind; /* the connection is TLS */
+    bool is_plus;  /* the client chose the mechanism with channel binding */
+    uint8_t end_point[SCRAM_MAX_BINDING_BYTES];
+    size_t end_point_bytes;
+    char gs2_header[MAX_GS2_BYTES]; /* what the client's c= must repeat */
+    size_t gs2_bytes;
     struct buf auth; /* client first bare, challenge, and a comma behind each */
     struct buf both_nonces;
 };
 
-bool scram_verifier_read(struct slice text, struct scram_verifier *v)
-{
-    struct buf salt;
-    size_t scheme = strlen(SCRAM_MECHANISM "$");
-    if (!slice_starts_with(text, SCRAM_MECHANISM "$"))
-        return false;
-    struct slice rest = slice_part(text, scheme, text.len);
-    size_t colon = slice_find_byte(rest, ':');
-    struct slice iterations = slice_part(rest, 0, colon);
-    rest = slice_part(rest, colon < rest.len ? colon + 1 : colon, rest.len);
-    size_t dollar = slice_find_byte(rest, '$');
-    struct slice salt_text = slice_part(rest, 0, dollar);
-    rest = slice_part(rest, dollar < rest.len ? dollar + 1 : dollar, rest.len);
-    colon = slice_find_byte(rest, ':');
-    if (colon == rest.len || !scram_text_read_number(iterations, INT32_MAX, &v->iterations) ||
-        !scram_text_read_key(slice_part(rest, 0, colon), v->stored_key) ||
-        !scram_text_read_key(slice_part(rest, colon + 1, rest.len), v->server_key))
-        return false;
-    buf_init(&salt, sizeof v->salt);
-    bool ok = crypto_base64_read(&salt, salt_text) && buf_length(&salt) > 0;
-    v->salt_bytes = ok ? buf_length(&salt) : 0;
-    if (ok)
-        memcpy(v->salt, buf_data(&salt), v->salt_bytes);
-    buf_fini(&salt);
-    return ok;
-}
-
 static struct slice key_slice(const uint8_t *key)
 {
     return slice_of((const char *)key, CRYPTO_SHA256_BYTES);
-}
-
-bool scram_verifier_write(const struct scram_verifier *v, struct buf *out)
-{
-    buf_printf(out, SCRAM_MECHANISM "$%u:", (unsigned)v->iterations);
-    crypto_base64_write(out, slice_of((const char *)v->salt, v->salt_bytes));
-    buf_append_byte(out, '$');
-    crypto_base64_write(out, key_slice(v->stored_key));
-    buf_append_byte(out, ':');
-    return crypto_base64_write(out, key_slice(v->server_key));
-}
-
-bool scram_verifier_make(struct slice password, struct slice salt, uint32_t iterations,
-                         struct scram_verifier *v, struct err *err)
-{
-    uint8_t salted[CRYPTO_SHA256_BYTES];
-    uint8_t client_key[CRYPTO_SHA256_BYTES];
-    *v = (struct scram_verifier){.iterations = iterations, .salt_bytes = salt.len};
-    if (salt.len == 0 || salt.len > sizeof v->salt)
-        return err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE, "the salt must have 1 to 64 bytes");
-    memcpy(v->salt, salt.data, salt.len);
-    bool ok = crypto_pbkdf2_sha256(password, salt, iterations, salted) &&
-              scram_key_sign(salted, slice_cstr("Client Key"), client_key) &&
-              crypto_sha256(key_slice(client_key), v->stored_key) &&
-              scram_key_sign(salted, slice_cstr("Server Key"), v->server_key);
-    crypto_wipe(salted, sizeof salted);
-    crypto_wipe(client_key, sizeof client_key);
-    return ok || scram_text_no_crypto(err);
 }
 
 bool scram_server_new(const struct scram_verifier *v, const char *nonce, struct scram_server **out,
@@ -110,28 +69,69 @@ void scram_server_free(struct scram_server *s)
     free(s);
 }
 
-/* "n,," or "y,,"; an authorisation identity and channel binding are refused. */
+void scram_server_set_binding(struct scram_server *s, struct slice end_point)
+{
+    s->can_bind = end_point.len > 0 && end_point.len <= sizeof s->end_point;
+    if (!s->can_bind)
+        return;
+    s->end_point_bytes = end_point.len;
+    memcpy(s->end_point, end_point.data, end_point.len);
+}
+
+void scram_server_set_verifier(struct scram_server *s, const struct scram_verifier *v)
+{
+    s->verifier = *v;
+}
+
+bool scram_server_select(struct scram_server *s, struct slice mechanism, struct err *err)
+{
+    s->is_plus = s->can_bind && slice_equals_cstr(mechanism, SCRAM_PLUS_MECHANISM);
+    if (s->is_plus || slice_equals_cstr(mechanism, SCRAM_MECHANISM))
+        return true;
+    return err_set(err, SQLSTATE_PROTOCOL_VIOLATION,
+                   "client selected an invalid SASL authentication mechanism");
+}
+
+static bool check_binding_flag(const struct scram_server *s, struct slice flag, struct err *err)
+{
+    if (s->is_plus && !slice_starts_with(flag, "p="))
+        return scram_text_malformed(err, "The client selected SCRAM-SHA-256-PLUS, but the SCRAM "
+                                         "message does not include channel binding data.");
+    if (s->is_plus && !slice_equals_cstr(flag, "p=" SCRAM_BINDING_TYPE))
+        return err_set(err, SQLSTATE_PROTOCOL_VIOLATION,
+                       "unsupported SCRAM channel-binding type \"%.*s\"", (int)flag.len - 2,
+                       flag.data + 2);
+    if (s->is_plus || slice_equals_cstr(flag, "n"))
+        return true;
+    if (!slice_equals_cstr(flag, "y"))
+        return scram_text_malformed(err, "Unexpected channel-binding flag.");
+    if (!s->can_bind)
+        return true;
+    err_set(err, SQLSTATE_INVALID_AUTHORIZATION, "SCRAM channel binding negotiation error");
+    return err_detail(err, "The client supports SCRAM channel binding but thinks the server does "
+                           "not.  However, this server does support channel binding.");
+}
+
+/* "n,,", "y,," or "p=tls-server-end-point,,"; an authorisation identity is refused. */
 static bool take_gs2_header(struct scram_server *s, struct slice *text, struct err *err)
 {
-    if (slice_starts_with(*text, "p="))
-        return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED, "channel binding is not supported");
-    if (!slice_starts_with(*text, "n,") && !slice_starts_with(*text, "y,"))
-        return scram_text_malformed(err, "The message does not begin with a GS2 header.");
-    s->gs2_flag = text->data[0];
-    *text = slice_part(*text, 2, text->len);
-    if (!slice_starts_with(*text, ","))
+    size_t comma = slice_find_byte(*text, ',');
+    struct slice rest = slice_part(*text, comma < text->len ? comma + 1 : comma, text->len);
+    if (!check_binding_flag(s, slice_part(*text, 0, comma), err))
+        return false;
+    if (!slice_starts_with(rest, ","))
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                       "an authorization identity is not supported");
-    *text = slice_part(*text, 1, text->len);
+                       "client uses authorization identity, but it is not supported");
+    s->gs2_bytes = comma + 2; /* short: the flag is one of the three */
+    memcpy(s->gs2_header, text->data, s->gs2_bytes);
+    *text = slice_part(rest, 1, rest.len);
     return true;
 }
 
-bool scram_server_challenge(struct scram_server *s, struct slice first, struct buf *out,
-                            struct err *err)
+bool scram_server_read_first(struct scram_server *s, struct slice first, struct err *err)
 {
     struct slice user;
     struct slice nonce;
-    size_t from = buf_length(out);
     if (s->state != SERVER_FRESH || first.len > SCRAM_MAX_MESSAGE_BYTES)
         return scram_text_malformed(err, "The client's first message is too long or out of turn.");
     if (!take_gs2_header(s, &first, err))
@@ -139,40 +139,43 @@ bool scram_server_challenge(struct scram_server *s, struct slice first, struct b
     struct slice bare = first;
     if (slice_starts_with(first, "m="))
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                       "a mandatory SCRAM extension is not supported");
+                       "client requires an unsupported SCRAM extension");
     if (!scram_text_take(&first, 'n', &user) || !scram_text_take(&first, 'r', &nonce) ||
         !scram_text_is_nonce(nonce))
         return scram_text_malformed(err, "The client's first message has no user or nonce.");
     buf_append_slice(&s->both_nonces, nonce);
     buf_append_cstr(&s->both_nonces, s->nonce);
+    buf_append_slice(&s->auth, bare);
+    buf_append_byte(&s->auth, ',');
+    if (s->auth.failed || s->both_nonces.failed)
+        return err_no_memory(err);
+    s->state = SERVER_READ_FIRST;
+    return true;
+}
+
+bool scram_server_write_challenge(struct scram_server *s, struct buf *out, struct err *err)
+{
+    size_t from = buf_length(out);
+    if (s->state != SERVER_READ_FIRST)
+        return scram_text_malformed(err, "The challenge is out of turn.");
     buf_append_cstr(out, "r=");
     buf_append_slice(out, buf_slice(&s->both_nonces));
     buf_append_cstr(out, ",s=");
     crypto_base64_write(out, slice_of((char *)s->verifier.salt, s->verifier.salt_bytes));
     buf_printf(out, ",i=%u", (unsigned)s->verifier.iterations);
-    buf_append_slice(&s->auth, bare);
-    buf_append_byte(&s->auth, ',');
     if (!out->failed)
         buf_append_slice(&s->auth, slice_part(buf_slice(out), from, buf_length(out)));
     buf_append_byte(&s->auth, ',');
-    if (out->failed || s->auth.failed || s->both_nonces.failed)
+    if (out->failed || s->auth.failed)
         return err_no_memory(err);
     s->state = SERVER_WAITS_FINAL;
     return true;
 }
 
-/* The text without its last attribute, which must be the proof. */
-static bool take_proof(struct slice *text, uint8_t proof[CRYPTO_SHA256_BYTES])
+bool scram_server_challenge(struct scram_server *s, struct slice first, struct buf *out,
+                            struct err *err)
 {
-    size_t at = text->len;
-    while (at > 0 && text->data[at - 1] != ',')
-        at--;
-    struct slice last = slice_part(*text, at, text->len);
-    struct slice value;
-    if (at == 0 || !scram_text_take(&last, 'p', &value) || !scram_text_read_key(value, proof))
-        return false;
-    *text = slice_part(*text, 0, at - 1);
-    return true;
+    return scram_server_read_first(s, first, err) && scram_server_write_challenge(s, out, err);
 }
 
 static bool is_proof_right(struct scram_server *s, struct slice without_proof, const uint8_t *proof,
@@ -190,6 +193,34 @@ static bool is_proof_right(struct scram_server *s, struct slice without_proof, c
     return ok;
 }
 
+/* c= holds the GS2 header, and behind it, with PLUS, the hash of our certificate. */
+static bool is_binding_right(const struct scram_server *s, struct slice value)
+{
+    struct buf given;
+    size_t hash_bytes = s->is_plus ? s->end_point_bytes : 0;
+    buf_init(&given, SCRAM_MAX_MESSAGE_BYTES);
+    bool ok = crypto_base64_read(&given, value) &&
+              buf_length(&given) == s->gs2_bytes + hash_bytes &&
+              memcmp(buf_data(&given), s->gs2_header, s->gs2_bytes) == 0 &&
+              crypto_equals(buf_data(&given) + s->gs2_bytes, s->end_point, hash_bytes);
+    buf_fini(&given);
+    return ok;
+}
+
+static bool refuse_binding(const struct scram_server *s, struct err *err)
+{
+    if (s->is_plus)
+        return err_set(err, SQLSTATE_INVALID_AUTHORIZATION, "SCRAM channel binding check failed");
+    return err_set(err, SQLSTATE_PROTOCOL_VIOLATION,
+                   "unexpected SCRAM channel-binding attribute in client-final-message");
+}
+
+static bool refuse_nonce(struct err *err)
+{
+    err_set(err, SQLSTATE_PROTOCOL_VIOLATION, "invalid SCRAM response");
+    return err_detail(err, "Nonce does not match.");
+}
+
 bool scram_server_finish(struct scram_server *s, struct slice final, struct buf *out,
                          uint8_t client_key[CRYPTO_SHA256_BYTES], struct err *err)
 {
@@ -201,14 +232,15 @@ bool scram_server_finish(struct scram_server *s, struct slice final, struct buf 
     if (s->state != SERVER_WAITS_FINAL || final.len > SCRAM_MAX_MESSAGE_BYTES)
         return scram_text_malformed(err, "The client's final message is too long or out of turn.");
     s->state = SERVER_DONE;
-    if (!take_proof(&final, proof))
+    if (!scram_text_take_proof(&final, proof))
         return scram_text_malformed(err, "The client's final message has no valid proof.");
     struct slice rest = final;
-    if (!scram_text_take(&rest, 'c', &binding) ||
-        !slice_equals_cstr(binding, s->gs2_flag == 'n' ? "biws" : "eSws"))
-        return scram_text_malformed(err, "The channel binding does not repeat the GS2 header.");
-    if (!scram_text_take(&rest, 'r', &nonce) || !slice_equals(nonce, buf_slice(&s->both_nonces)))
-        return scram_text_malformed(err, "The nonce is not the one of this exchange.");
+    if (!scram_text_take(&rest, 'c', &binding) || !scram_text_take(&rest, 'r', &nonce))
+        return scram_text_malformed(err, "The client's final message has no binding or nonce.");
+    if (!is_binding_right(s, binding))
+        return refuse_binding(s, err);
+    if (!slice_equals(nonce, buf_slice(&s->both_nonces)))
+        return refuse_nonce(err);
     if (!is_proof_right(s, final, proof, client_key, &right) ||
         !scram_key_sign(s->verifier.server_key, buf_slice(&s->auth), signature))
         return scram_text_no_crypto(err);

@@ -44,6 +44,19 @@ bool scram_text_read_key(struct slice text, uint8_t out[CRYPTO_SHA256_BYTES])
     return ok;
 }
 
+bool scram_text_take_proof(struct slice *text, uint8_t proof[CRYPTO_SHA256_BYTES])
+{
+    size_t at = text->len;
+    while (at > 0 && text->data[at - 1] != ',')
+        at--;
+    struct slice last = slice_part(*text, at, text->len);
+    struct slice value;
+    if (at == 0 || !scram_text_take(&last, 'p', &value) || !scram_text_read_key(value, proof))
+        return false;
+    *text = slice_part(*text, 0, at - 1);
+    return true;
+}
+
 bool scram_text_is_nonce(struct slice text)
 {
     for (size_t i = 0; i < text.len; i++)

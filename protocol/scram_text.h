@@ -14,6 +14,8 @@ MUST_USE bool scram_text_take(struct slice *text, char name, struct slice *value
 MUST_USE bool scram_text_read_number(struct slice text, uint32_t max, uint32_t *out);
 /* Base64 of exactly one key. */
 MUST_USE bool scram_text_read_key(struct slice text, uint8_t out[CRYPTO_SHA256_BYTES]);
+/* Takes the last attribute, which must be the proof, and its comma off the end of *text. */
+MUST_USE bool scram_text_take_proof(struct slice *text, uint8_t proof[CRYPTO_SHA256_BYTES]);
 /* Printable ASCII without comma, and not empty. */
 MUST_USE bool scram_text_is_nonce(struct slice text);
 /* 24 characters of 18 random bytes, as the server's. */

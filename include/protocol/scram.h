@@ -1,5 +1,5 @@
-/* SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL does it: without channel binding, the user name of
- * the messages empty (the one of the startup packet counts).
+/* SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL does it: the user name of the messages is empty (the
+ * one of the startup packet counts). With channel binding it is SCRAM-SHA-256-PLUS.
  *
  * Client role: scram_client_new, then
  *     scram_client_write_first   -> SASLInitialResponse
@@ -23,6 +23,10 @@
 #include "protocol/crypto.h"
 
 #define SCRAM_MECHANISM "SCRAM-SHA-256"
+#define SCRAM_PLUS_MECHANISM "SCRAM-SHA-256-PLUS"
+#define SCRAM_BINDING_TYPE "tls-server-end-point"
+/* The longest hash of a certificate. */
+#define SCRAM_MAX_BINDING_BYTES 64
 /* Messages longer than this are refused; the server's limit is of the same order. */
 #define SCRAM_MAX_MESSAGE_BYTES 4096
 /* More would hold a loop thread for seconds: PBKDF2 of 4096 takes about 2 ms. */
@@ -40,6 +44,9 @@ MUST_USE bool scram_client_new(struct slice password, const char *nonce, struct 
  * server_key  NULL: unknown; the server's signature is not verified then */
 void scram_client_set_keys(struct scram_client *c, const uint8_t client_key[CRYPTO_SHA256_BYTES],
                            const uint8_t *server_key);
+/* Binds to a TLS connection by the hash of the server's certificate: the mechanism is PLUS then. Before
+ * scram_client_write_first. False: the hash is empty or too long, and nothing is bound. */
+MUST_USE bool scram_client_set_binding(struct scram_client *c, struct slice end_point);
 void scram_client_free(struct scram_client *c);
 /* Appends the client's first message. */
 MUST_USE bool scram_client_write_first(struct scram_client *c, struct buf *out, struct err *err);
@@ -64,19 +71,47 @@ MUST_USE bool scram_verifier_write(const struct scram_verifier *v, struct buf *o
 MUST_USE bool scram_verifier_make(struct slice password, struct slice salt, uint32_t iterations,
                                   struct scram_verifier *v, struct err *err);
 
+/* What a server's challenge tells of the verifier: salt and iterations; the keys are zero. False: it is
+ * malformed, or its salt is longer than ours may be. */
+MUST_USE bool scram_challenge_read(struct slice challenge, struct scram_verifier *v);
+
+/* The messages of an exchange as they went over the wire. */
+struct scram_messages {
+    struct slice client_first;
+    struct slice challenge;
+    struct slice client_final;
+};
+/* ClientKey, from an exchange that was seen and the verifier that it used. False: the proof does not
+ * belong to the verifier, or a message is malformed. */
+MUST_USE bool scram_recover_client_key(const struct scram_verifier *v,
+                                       const struct scram_messages *m,
+                                       uint8_t client_key[CRYPTO_SHA256_BYTES]);
+
 struct scram_server;
 
 /* nonce  NULL: random; given only by tests */
 MUST_USE bool scram_server_new(const struct scram_verifier *v, const char *nonce,
                                struct scram_server **out, struct err *err);
 void scram_server_free(struct scram_server *s);
-/* Reads the client's first message, appends the challenge. Errors: 08P01; 0A000 channel binding or an
- * extension is asked for */
+/* The hash of our certificate (tls-server-end-point) on a TLS connection: PLUS may be chosen then, and a
+ * client that could bind and was not offered it is refused. Before scram_server_select. */
+void scram_server_set_binding(struct scram_server *s, struct slice end_point);
+/* Another verifier: one of these salt and iterations before the challenge is written, one of these keys
+ * before the end. For a server role that learns them in between. */
+void scram_server_set_verifier(struct scram_server *s, const struct scram_verifier *v);
+/* The mechanism that the client chose; without a call: SCRAM_MECHANISM. Errors: 08P01 not offered */
+MUST_USE bool scram_server_select(struct scram_server *s, struct slice mechanism, struct err *err);
+/* Reads the client's first message, appends the challenge. Errors: 08P01; 0A000 an identity or an
+ * extension is asked for; 28000 the client's channel binding was taken away from it */
 MUST_USE bool scram_server_challenge(struct scram_server *s, struct slice first, struct buf *out,
                                      struct err *err);
+/* The two halves of it. */
+MUST_USE bool scram_server_read_first(struct scram_server *s, struct slice first, struct err *err);
+MUST_USE bool scram_server_write_challenge(struct scram_server *s, struct buf *out,
+                                           struct err *err);
 /* Reads the client's final message, appends the server's. client_key is the key that the proof
  * reveals, good for a login to another server with the same verifier.
- * Errors: 08P01; 28P01 the proof is wrong */
+ * Errors: 08P01; 28000 bound to another certificate; 28P01 the proof is wrong */
 MUST_USE bool scram_server_finish(struct scram_server *s, struct slice final, struct buf *out,
                                   uint8_t client_key[CRYPTO_SHA256_BYTES], struct err *err);
 
