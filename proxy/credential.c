@@ -64,6 +64,16 @@ bool credential_answer_md5(const struct credential *c, struct slice user, struct
     return crypto_md5_hex(parts, 2, out + 3);
 }
 
+const char *credential_kind_name(enum credential_kind kind)
+{
+    static const char *const names[] = {
+        [CREDENTIAL_NONE] = "nothing",          [CREDENTIAL_TRUST] = "the server's trust",
+        [CREDENTIAL_PASSWORD] = "a password",   [CREDENTIAL_MD5] = "an md5 hash",
+        [CREDENTIAL_SCRAM_KEY] = "a SCRAM key",
+    };
+    return names[kind];
+}
+
 void credential_wipe(struct credential *c)
 {
     crypto_wipe(c, sizeof *c);

@@ -39,6 +39,8 @@ MUST_USE bool credential_set_md5(struct credential *c, struct slice text);
 /* The response to AuthenticationMD5Password; false: this credential cannot give it. */
 MUST_USE bool credential_answer_md5(const struct credential *c, struct slice user,
                                     struct slice salt, char out[CRYPTO_MD5_ANSWER_BYTES]);
+/* "a password", for the log. */
+const char *credential_kind_name(enum credential_kind kind);
 /* Zeroes all of it: NONE. */
 void credential_wipe(struct credential *c);
 
