@@ -437,6 +437,9 @@ void config_check(const struct config *c, struct config_errors *errors)
     struct err err;
     if (!config_read_backend(c->backend, &backend, &err))
         *next_error(errors) = err;
+    if (c->service[0] == '\0' && (strcmp(c->auth, "terminate") == 0 || c->keep_client_keys))
+        err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR,
+                "\"auth = terminate\" and \"keep_client_keys\" need \"service\"");
     if (has_keyword(c->service, "dbname"))
         err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR,
                 "\"service\" must not name a dbname");

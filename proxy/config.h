@@ -19,7 +19,8 @@
 struct config {
     struct arena arena; /* owns every text below */
     const char *listen_addr, *unix_socket_dir, *backend, *service, *databases, *user, *admin_role;
-    const char *auth, *http_addr, *admin_users, *stats_users, *advertise_host;
+    const char *auth, *auth_query, *auth_dbname, *http_addr, *admin_users, *stats_users,
+        *advertise_host;
     const char *client_tls_sslmode, *client_tls_key_file, *client_tls_cert_file;
     const char *client_tls_ca_file, *client_tls_protocols, *client_tls_ciphers;
     const char *server_tls_sslmode, *server_tls_key_file, *server_tls_cert_file;
@@ -28,7 +29,7 @@ struct config {
     int64_t listen_port, threads, max_client_conn, client_login_timeout, inspect_max;
     int64_t http_port, parallel_cursor_endpoints, advertise_port;
     int64_t task_slots, hudi_sync_max_commits;
-    bool allow_trust_backend;
+    bool allow_trust_backend, keep_client_keys;
 };
 
 enum config_type { CONFIG_TEXT, CONFIG_INT, CONFIG_BOOL, CONFIG_CHOICE };

@@ -23,6 +23,7 @@
 #define G_SERVER "The server behind"
 #define G_CLIENT_TLS "TLS towards clients"
 #define G_SERVER_TLS "TLS towards the server"
+#define G_AUTH "Authentication"
 #define G_TASKS "Tasks"
 #define G_HUDI "SQL on Hudi"
 #define G_PROCESS "Process and log"
@@ -97,6 +98,26 @@ const struct config_setting config_settings[] = {
     {TEXT(server_tls_protocols, "secure"), .group = G_SERVER_TLS,
      .doc = "As `client_tls_protocols`."},
     {TEXT(server_tls_ciphers, "default"), .group = G_SERVER_TLS, .doc = "As `client_tls_ciphers`."},
+    {CHOICE(auth, "relay", "relay,terminate"), .group = G_AUTH,
+     .doc =
+         "`relay`: client and server authenticate each other, pgveneer holds no secret. "
+         "`terminate`: pgveneer checks SCRAM proofs itself, with the verifier that `auth_query` "
+         "gives, and logs in to the server with the key that the proof reveals; other methods are "
+         "relayed all the same. docs/operations.md says which way of connecting needs which."},
+    {TEXT(auth_query,
+          "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END "
+          "FROM pg_catalog.pg_authid WHERE rolname = $1"),
+     .group = G_AUTH,
+     .doc = "Gives name and verifier (as in `pg_authid`) of the user `$1` to the `service` login. "
+            "Asked once a login with `auth = terminate` or `keep_client_keys`. The default needs a "
+            "superuser; docs/operations.md has a function for all others."},
+    {TEXT(auth_dbname, "postgres"), .group = G_AUTH, .doc = "Database in which `auth_query` runs."},
+    {BOOL(keep_client_keys, "off"), .group = G_AUTH,
+     .doc =
+         "Keep, in memory and as long as its session, what a login showed of the user's secret, so "
+         "that pgveneer can open more connections as that user: the SCRAM key or the md5 hash "
+         "(both need `auth_query`), a password only if it came through TLS. Wiped with the "
+         "session."},
 
     {TEXT(databases, ""), .group = G_TASKS,
      .doc = "Databases whose tasks the worker runs, separated by commas. Empty: all that have the "
@@ -120,8 +141,6 @@ const struct config_setting config_settings[] = {
      .doc = "Log lines of this level and graver ones go to standard error."},
     {CHOICE(log_format, "text", "text,json"), .group = G_PROCESS, .doc = "Form of a log line."},
 
-    {CHOICE(auth, "relay", "relay,terminate"), .group = G_LATER, .missing = "auth = terminate",
-     .doc = "`relay`: client and server authenticate each other, pgveneer holds no secret."},
     {TEXT(http_addr, "127.0.0.1"), .group = G_LATER, .missing = "the HTTP interface",
      .doc = "Address of the HTTP interface."},
     {INT(http_port, "0", 0, 65535, ""), .group = G_LATER, .missing = "the HTTP interface",

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "loop.h"
+#include "protocol/crypto.h"
 
 struct control_ask *control_ask_new(struct control *c, struct loop *from, enum ask_kind kind,
                                     struct slice dbname, control_done_fn *done, void *arg)
@@ -37,6 +38,7 @@ struct control_ask *control_ask_new(struct control *c, struct loop *from, enum a
 void control_ask_free(struct control_ask *ask)
 {
     arena_fini(&ask->arena);
+    crypto_wipe_buf(&ask->rows.values); /* it may hold what pg_authid has */
     buf_fini(&ask->rows.values);
     free(ask);
 }

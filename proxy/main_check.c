@@ -111,6 +111,32 @@ static void check_service(struct check *k)
     check_databases(k);
 }
 
+/* Can the service login look up verifiers? Its own name will do: an answer without a row is fine too. */
+static void check_auth_query(struct check *k)
+{
+    const struct config *config = k->config;
+    const char *const params[] = {k->service_user};
+    struct err err;
+    struct pgclient *c;
+    struct pgresult *r = NULL;
+    if (k->service_user[0] == '\0' ||
+        (strcmp(config->auth, "terminate") != 0 && !config->keep_client_keys))
+        return;
+    if (!pgclient_open(config->service, config->auth_dbname, "pgveneer check", &c, &err)) {
+        tell_error(k, "auth_dbname", &err);
+        return;
+    }
+    bool ok = pgclient_query(c, config->auth_query, 1, params, &r, &err);
+    if (ok && pgresult_columns(r) < 2)
+        ok = err_set(&err, SQLSTATE_CONFIG_FILE_ERROR, "gives no name and verifier");
+    if (ok)
+        printf("ok       auth_query: gives verifiers\n");
+    else
+        tell_error(k, "auth_query", &err);
+    pgresult_free(r);
+    pgclient_close(c);
+}
+
 /* Was a login with this error let in before it failed? Refusals are class 28; a server that cannot be
  * reached is class 08 or 57. What comes later ("database does not exist") comes behind the door. */
 static bool was_let_in(const struct err *err)
@@ -169,6 +195,7 @@ int main_check(struct config *c, const struct config_errors *errors)
         tell_error(&k, "user", &err);
     else {
         check_service(&k);
+        check_auth_query(&k);
         check_backend(&k);
     }
     return k.errors == 0 ? MAIN_OK : MAIN_FAILED;

@@ -116,6 +116,10 @@ int main_serve_proxy(const struct config *c)
     p.client_login_timeout_ms = (unsigned)c->client_login_timeout * 1000;
     p.inspect_max_bytes = (size_t)c->inspect_max;
     p.allow_trust_backend = c->allow_trust_backend;
+    p.auth_terminates = strcmp(c->auth, "terminate") == 0;
+    p.keep_client_keys = c->keep_client_keys;
+    p.auth_query = c->auth_query;
+    p.auth_dbname = c->auth_dbname;
     p.service = or_null(c->service);
     main_read_tls(c, &p.client_tls, &p.server_tls);
     p.handlers = handlers;

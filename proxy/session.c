@@ -95,6 +95,7 @@ static void free_login(struct session *s)
         return;
     buf_fini(&s->login->packet);
     timer_free(s->login->timeout);
+    auth_fini(&s->login->auth);
     free(s->login);
     s->login = NULL;
 }
@@ -114,6 +115,7 @@ static void on_release(struct loop_task *t)
         credential_wipe(s->credential);
     free(s->credential);
     free(s->who);
+    free(s->user);
     free(s->dbname);
     free(s);
     atomic_fetch_sub(&g->count, 1);
@@ -130,6 +132,8 @@ void session_close(struct session *s)
     relay_stop(&s->down);
     vendor_forget(s->vendor);
     asking_end(s);
+    if (s->login != NULL)
+        auth_forget(&s->login->auth);
     if (s->counted)
         atomic_fetch_sub(&s->group->shared->client_count, 1);
     if (s->counted)
@@ -194,7 +198,7 @@ static bool start_login(struct session *s)
     if (s->login == NULL)
         return false;
     buf_init(&s->login->packet, LOGIN_MAX_BYTES);
-    s->login->auth.allow_trust = s->group->shared->config->allow_trust_backend;
+    auth_init(&s->login->auth, s->group->shared->config->keep_client_keys);
     if (timeout_ms == 0)
         return true;
     s->login->timeout = timer_new(s->group->loop, on_login_timeout, s);
@@ -286,7 +290,7 @@ void session_update_reading(struct session *s)
         conn_pause_reading(s->client);
     else
         conn_resume_reading(s->client);
-    if (conn_backlog(s->client) > 0)
+    if (relay_is_waiting(&s->down) || conn_backlog(s->client) > 0)
         conn_pause_reading(s->server);
     else
         conn_resume_reading(s->server);

@@ -93,11 +93,12 @@ struct session {
     struct relay up;          /* client to server */
     struct relay down;        /* server to client */
     struct response_queue owed;
-    struct login *login;           /* owns; NULL from READY on */
-    struct vendor *vendor;         /* owns; NULL until the first vendor statement */
-    struct asking *asking;         /* owns; NULL until a function asked the proxy */
-    char *who;                     /* owns; for the log: "s42 app@db 10.0.0.7:5123" */
-    char *dbname;                  /* owns */
+    struct login *login;   /* owns; NULL from READY on */
+    struct vendor *vendor; /* owns; NULL until the first vendor statement */
+    struct asking *asking; /* owns; NULL until a function asked the proxy */
+    char *who;             /* owns; for the log: "s42 app@db 10.0.0.7:5123" */
+    char *user;            /* owns, as the startup packet has it; and the next */
+    char *dbname;
     struct credential *credential; /* owns; NULL: nothing was kept */
     struct loop_task release;
 };
@@ -156,6 +157,15 @@ void session_tell_tls_failure(struct session *s, const struct err *err);
  * refused (28000). */
 MUST_USE bool session_check_tls(struct session *s, const struct startup_packet *p);
 
+/* ---- session_auth.c ---- */
+
+/* A message of the client in LOGIN. WHOLE: session_auth_on_request wants it. PASS: it is no matter of
+ * authentication. */
+enum relay_verdict session_auth_on_header(struct session *s, struct wire_header h);
+enum relay_verdict session_auth_on_request(struct session *s, struct slice body);
+/* An Authentication message of the server. */
+enum relay_verdict session_auth_on_answer(struct session *s, struct slice body);
+
 /* ---- session_relay.c ---- */
 
 extern const struct relay_events session_up_events;
@@ -164,8 +174,9 @@ extern const struct relay_events session_down_events;
 extern const uint8_t session_plain_down[256];
 extern const uint8_t session_plain_up[256];
 
-/* The client's messages go on after RELAY_WAIT. */
+/* The client's messages go on after RELAY_WAIT, or the server's. */
 void session_resume_client(struct session *s);
+void session_resume_server(struct session *s);
 /* Sends to the server and records what it owes for it; takes note. */
 void session_request(struct session *s, const void *message, size_t bytes, enum rq_kind kind,
                      enum rq_fate fate, struct rq_note *note);

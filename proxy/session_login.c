@@ -126,10 +126,11 @@ static void start_session(struct session *s, const struct startup_packet *p)
         return;
     log_connected(s);
     s->gate_off = p->is_replication;
+    s->user = strndup(p->user.data == NULL ? "" : p->user.data, p->user.len);
     s->dbname = strndup(p->dbname.data == NULL ? "" : p->dbname.data, p->dbname.len);
     s->server = conn_connect(s->group->loop, &s->group->shared->backend, &session_server_events, s);
     session_enter(s, SESSION_LOGIN);
-    if (s->dbname == NULL || s->server == NULL ||
+    if (s->user == NULL || s->dbname == NULL || s->server == NULL ||
         !response_queue_request(&s->owed, RQ_LOGIN, RQ_FORWARD, NULL)) {
         session_close(s);
         return;

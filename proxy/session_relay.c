@@ -59,6 +59,17 @@ void session_resume_client(struct session *s)
     session_update_reading(s);
 }
 
+void session_resume_server(struct session *s)
+{
+    if (s->state == SESSION_CLOSING)
+        return;
+    relay_resume(&s->down);
+    if (s->state != SESSION_CLOSING && conn_is_broken(s->client))
+        session_client_gone(s);
+    else
+        session_update_reading(s);
+}
+
 /* ---- client to server ---- */
 
 /* Kind of entry for a message type; false: it has none. */
@@ -114,8 +125,9 @@ static bool wants_whole(const struct session *s, struct wire_header h)
 static enum relay_verdict on_up_header(void *owner, struct wire_header h)
 {
     struct session *s = owner;
-    if (s->state == SESSION_LOGIN && !s->login->auth.is_open)
-        return RELAY_WAIT;
+    enum relay_verdict v = s->login != NULL ? session_auth_on_header(s, h) : RELAY_PASS;
+    if (v != RELAY_PASS)
+        return v;
     if (response_queue_is_full(&s->owed))
         return RELAY_WAIT;
     if (wants_whole(s, h))
@@ -128,6 +140,8 @@ static enum relay_verdict on_up_message(void *owner, struct wire_header h, char 
     struct session *s = owner;
     struct slice body = slice_of(message + WIRE_HEADER_BYTES, h.body_bytes);
     struct rq_note *note = NULL;
+    if (s->login != NULL && h.type == 'p')
+        return session_auth_on_request(s, body);
     enum relay_verdict v = vendor_on_request(s, h.type, body, &note);
     return v == RELAY_PASS ? pass_request(s, h.type, note) : v;
 }
@@ -156,18 +170,6 @@ const struct relay_events session_up_events = {.on_header = on_up_header,
                                                .on_no_memory = on_no_memory};
 
 /* ---- server to client ---- */
-
-static enum relay_verdict on_authentication(struct session *s, struct slice body)
-{
-    struct err err;
-    if (s->login == NULL || auth_on_message(&s->login->auth, body, &err)) {
-        session_resume_client(s);
-        return RELAY_PASS;
-    }
-    log_err(LOG_LEVEL_ERROR, s->who, "login", &err);
-    session_refuse(s, &err);
-    return RELAY_DROP;
-}
 
 static enum relay_verdict refuse_authentication(struct session *s)
 {
@@ -258,7 +260,7 @@ static enum relay_verdict on_down_message(void *owner, struct wire_header h, cha
     enum rq_fate fate = response_queue_peek(&s->owed, h.type, &note);
     enum relay_verdict v = fate == RQ_SKIP ? RELAY_DROP : RELAY_PASS;
     switch (h.type) {
-    case 'R': return on_authentication(s, body);
+    case 'R': return session_auth_on_answer(s, body);
     case 'S': on_parameter_status(s, body); return RELAY_PASS;
     case 'Z': on_ready(s, body); break;
     case 'N':

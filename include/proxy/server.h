@@ -29,6 +29,10 @@ struct proxy_config {
     unsigned client_login_timeout_ms; /* from accept to the first ReadyForQuery; 0: none */
     size_t inspect_max_bytes;         /* Query and Parse longer than this pass uninspected */
     bool allow_trust_backend;         /* else a login without any challenge is refused with 28000 */
+    bool auth_terminates;             /* SCRAM logins end here; needs service, auth_query */
+    bool keep_client_keys;            /* the secret of a login stays in its session */
+    const char *auth_query;           /* $1: a user's name; gives the name and the verifier */
+    const char *auth_dbname;          /* where the query runs */
     const char *service;              /* libpq string of the service login; NULL: vendor statements
                                         fail with 55000 */
     struct tls_settings client_tls;

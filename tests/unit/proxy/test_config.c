@@ -106,17 +106,30 @@ static void test_missing_features(void **state)
     struct fixture *f = *state;
     read_text(f, "stats_users = anna\n"
                  "admin_users = anna\n"
-                 "auth = terminate\n"
                  "http_port = 8080\n"
                  "parallel_cursor_endpoints = 8\n"
-                 "auth = relay\n"
                  "http_port = 0\n");
-    assert_int_equal(f->errors.count, 5);
+    assert_int_equal(f->errors.count, 4);
     for (size_t i = 0; i < f->errors.count; i++)
         assert_string_equal(f->errors.items[i].sqlstate, SQLSTATE_FEATURE_NOT_SUPPORTED);
     assert_string_equal(f->errors.items[0].hint,
                         "It belongs to the admin console, which comes with a later release.");
-    assert_string_equal(f->config.auth, "relay");
+}
+
+static void test_authentication_needs_service(void **state)
+{
+    struct fixture *f = *state;
+    read_text(f, "auth = terminate\n");
+    config_check(&f->config, &f->errors);
+    assert_int_equal(f->errors.count, 1);
+    assert_string_equal(f->errors.items[0].message,
+                        "\"auth = terminate\" and \"keep_client_keys\" need \"service\"");
+    read_text(f, "auth = relay\nkeep_client_keys = on\n");
+    config_check(&f->config, &f->errors);
+    assert_int_equal(f->errors.count, 2);
+    read_text(f, "service = 'host=/tmp user=service'\n");
+    config_check(&f->config, &f->errors);
+    assert_int_equal(f->errors.count, 2);
 }
 
 static void test_assignments(void **state)
@@ -223,6 +236,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_features, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_authentication_needs_service, setup, teardown),
         cmocka_unit_test_setup_teardown(test_assignments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_check, setup, teardown),
         cmocka_unit_test(test_backend),

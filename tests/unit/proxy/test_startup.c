@@ -9,7 +9,6 @@
 #include "base/buf.h"
 #include "protocol/client_msg.h"
 
-#include "auth.h"
 #include "startup.h"
 
 static void put_word(struct buf *b, uint32_t word)
@@ -104,27 +103,6 @@ static void test_replication(void **state)
     buf_fini(&b);
 }
 
-static void test_login_without_challenge_is_refused(void **state)
-{
-    struct err err;
-    struct slice ok = slice_of("\0\0\0\0", 4);
-    struct slice md5 = slice_of("\0\0\0\5salt", 8);
-    struct auth a = {.allow_trust = false};
-    (void)state;
-    assert_false(auth_on_message(&a, ok, &err));
-    assert_string_equal(err.sqlstate, "28000");
-    assert_false(a.is_open);
-    assert_true(auth_on_message(&a, md5, &err));
-    assert_true(a.is_open);
-    assert_true(auth_on_message(&a, ok, &err));
-
-    a = (struct auth){.allow_trust = true};
-    assert_true(auth_on_message(&a, ok, &err));
-    assert_true(a.is_open);
-    assert_false(auth_on_message(&a, slice_of("\0", 1), &err));
-    assert_string_equal(err.sqlstate, "08P01");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,7 +110,6 @@ int main(void)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_replication),
-        cmocka_unit_test(test_login_without_challenge_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
