@@ -6,7 +6,7 @@
 set -euo pipefail
 
 build_packages="gcc libc6-dev make cmake ninja-build pkg-config ca-certificates libevent-dev libssl-dev
-    libpq-dev libjansson-dev libconfuse-dev libavro-dev zlib1g-dev libcmocka-dev
+    libpq-dev libjansson-dev libconfuse-dev libavro-dev zlib1g-dev libcurl4-openssl-dev libexpat1-dev libcmocka-dev
     libpg-query-dev libprotobuf-c-dev"
 run_packages="postgresql postgresql-client util-linux procps"
 test_packages="$run_packages clang-14 libclang-rt-14-dev llvm-14 python3 python3-psycopg python3-psycopg2

@@ -20,6 +20,31 @@ struct objstore;
  * Errors         42501 outside the allowed roots, 58P01 no such folder, 58030 unreadable (transient) */
 MUST_USE bool objstore_open_local(const char *root, const char *allowed_roots,
                                   struct objstore **out, struct err *err);
+
+/* A folder of a bucket. Texts are copied; NULL and empty are the same. */
+struct objstore_s3_options {
+    const char *root;       /* "/bucket/path/" */
+    const char *address;    /* "host", "host:port", "https://host:port" */
+    const char *encrypt;    /* "on": TLS, where the address does not say it; default off */
+    const char *region;     /* of the signature; default: out of the host's name, or us-east-1 */
+    const char *addressing; /* "path" or "virtual"; default: as the host needs it */
+    const char *access_key, *secret_access_key; /* none: requests are not signed */
+    const char *security_token;                 /* of temporary keys */
+    const char *ca_file;                        /* PEM; default: the system's */
+    const char *cache_folder;     /* local copies; default: /var/tmp/pgveneer-cache-<uid> */
+    int64_t cache_bytes;          /* kept there at most; 0: nothing is kept */
+    unsigned timeout_s;           /* to connect, and longest silence of an answer */
+    bool (*must_stop)(void *arg); /* asked while we wait; may be NULL */
+    void *arg;
+};
+
+/* Errors   22023 an option is wrong, 42501 or 58030 the cache folder. The store itself is asked later;
+ *          then: 08001 nobody answers or an untrusted certificate, 28P01 wrong keys, 28000 token
+ *          expired or clock wrong, 42501 access denied, 58P01 no such bucket or object, 58030 busy or
+ *          cut (transient, after some attempts), 57014 told to stop */
+MUST_USE bool objstore_open_s3(const struct objstore_s3_options *options, struct objstore **out,
+                               struct err *err);
+
 void objstore_close(struct objstore *st);
 
 struct objstore_entry {
