@@ -130,6 +130,20 @@ const struct config_setting config_settings[] = {
             "table of a `type 'local'` server may lie. Empty: none may."},
     {INT(hudi_sync_max_commits, "-1", -1, 1000000, "commits"), .group = G_HUDI,
      .doc = "Commits that one run takes at most. -1 and 0: no limit."},
+    {TEXT(hudi_cache_dir, ""), .group = G_HUDI,
+     .doc = "Folder for local copies of objects of object stores, on the worker's machine. It must "
+            "belong to the worker's user, and nobody else may write to it; it is made if it is not "
+            "there. Empty: `/var/tmp/pgveneer-cache-<uid>`."},
+    {INT(hudi_cache_size, "4096", 0, 1073741824, "megabytes"), .group = G_HUDI,
+     .doc = "Copies that are kept for later runs; what was not used for the longest time goes "
+            "first. Files that a run uses are there beside them until it ends. 0: none are kept."},
+    {TEXT(hudi_store_ca_file, ""), .group = G_HUDI,
+     .doc =
+         "Authorities (PEM) that certificates of object stores are checked against. Empty: those "
+         "of the system."},
+    {INT(hudi_store_timeout, "30", 1, 3600, "seconds"), .group = G_HUDI,
+     .doc =
+         "An object store that is silent for so long is taken for unreachable, and asked again."},
     {TEXT(duckdb_library, ""), .group = G_HUDI,
      .doc = "Path of `libduckdb.so`, which only jobs load. Empty: beside the binary, or in "
             "`../lib/pgveneer` from there."},

@@ -184,6 +184,10 @@ int main_job(struct config *c, const struct main_options *o)
         .hudi_local_roots = c->hudi_local_roots,
         .hudi_sync_max_commits = c->hudi_sync_max_commits,
         .duckdb_library = find_duckdb(c, &c->arena),
+        .hudi_cache_dir = c->hudi_cache_dir,
+        .hudi_cache_bytes = c->hudi_cache_size << 20,
+        .hudi_store_ca_file = c->hudi_store_ca_file,
+        .hudi_store_timeout_s = (unsigned)c->hudi_store_timeout,
     };
     struct job_call call = {.dbname = o->dbname, .task_id = o->task_id, .fencing = o->fencing};
     return job_main(&settings, task_kinds, ARRAY_LEN(task_kinds), &call);

@@ -1,5 +1,10 @@
-/* Which store a foreign table lies in, the registry knows: its server's type and options, and the
- * table's foldername. */
+/* Which store a foreign table lies in, the registry knows: its server's type and options, the table's
+ * foldername, and the keys, which stand in pgveneer.secret, where only the service role reads.
+ *
+ * Keys of a user mapping go before those of the server, as a whole: a key of the one with a secret of
+ * the other would be nonsense. The mapping is that of the task's owner, or PUBLIC's.
+ *
+ * Values that were read are handed over and wiped; nothing here copies or logs them. */
 #include "store.h"
 
 #include <string.h>
@@ -7,24 +12,105 @@
 
 static const char table_query[] =
     "SELECT s.type, f.options ->> 'foldername', f.options ->> 'format',"
-    "       pg_catalog.format('%I.%I', n.nspname, c.relname)"
+    "       pg_catalog.format('%I.%I', n.nspname, c.relname), s.name"
     "  FROM pgveneer.foreign_table f"
     "  JOIN pgveneer.foreign_server s ON s.name = f.server"
     "  JOIN pg_catalog.pg_class c ON c.oid = f.relid"
     "  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE f.relid = $1::pg_catalog.oid";
 
-enum { TABLE_TYPE, TABLE_FOLDERNAME, TABLE_FORMAT, TABLE_NAME };
+enum { TABLE_TYPE, TABLE_FOLDERNAME, TABLE_FORMAT, TABLE_NAME, TABLE_SERVER };
+
+static const char options_query[] =
+    "WITH mapping AS ("
+    "  SELECT m.role, m.options FROM pgveneer.user_mapping m"
+    "   WHERE m.server = $1"
+    "     AND m.role IN (0, (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = $2))"
+    "   ORDER BY m.role = 0 LIMIT 1),"
+    " option AS ("
+    "  SELECT false AS mapped, 0::pg_catalog.oid AS role, o.key, o.value"
+    "    FROM pgveneer.foreign_server s, pg_catalog.jsonb_each_text(s.options) o WHERE s.name = $1"
+    "  UNION ALL"
+    "  SELECT true, m.role, o.key, o.value"
+    "    FROM mapping m, pg_catalog.jsonb_each_text(m.options) o)"
+    "SELECT o.mapped, o.key, coalesce(x.value, o.value)"
+    "  FROM option o LEFT JOIN pgveneer.secret x"
+    "    ON x.server = $1 AND x.mapping = o.mapped AND x.role = o.role AND x.name = o.key";
 
 bool hudi_store_is_misconfigured(const struct err *err)
 {
     static const char *const for_a_person[] = {
-        SQLSTATE_INSUFFICIENT_PRIVILEGE, SQLSTATE_FEATURE_NOT_SUPPORTED, SQLSTATE_UNDEFINED_TABLE,
-        SQLSTATE_WRONG_OBJECT_TYPE, SQLSTATE_INVALID_PARAMETER_VALUE};
+        SQLSTATE_INSUFFICIENT_PRIVILEGE,  SQLSTATE_FEATURE_NOT_SUPPORTED,
+        SQLSTATE_UNDEFINED_TABLE,         SQLSTATE_WRONG_OBJECT_TYPE,
+        SQLSTATE_INVALID_PARAMETER_VALUE, SQLSTATE_INVALID_PASSWORD};
     for (size_t i = 0; i < ARRAY_LEN(for_a_person); i++)
         if (strcmp(err->sqlstate, for_a_person[i]) == 0)
             return true;
     return false;
+}
+
+/* Value of an option of the server or of the mapping; NULL: not set. */
+static const char *find_option(const struct pgresult *r, bool mapped, const char *name)
+{
+    for (size_t i = 0; i < pgresult_rows(r); i++)
+        if (pgresult_bool(r, i, 0) == mapped && strcmp(pgresult_value(r, i, 1), name) == 0)
+            return pgresult_value(r, i, 2);
+    return NULL;
+}
+
+static bool must_stop(void *arg)
+{
+    return job_must_stop(arg);
+}
+
+static bool open_bucket(struct job *job, const char *folder, const struct pgresult *options,
+                        struct objstore **out, struct err *err)
+{
+    const struct job_settings *s = job->settings;
+    bool mapped = find_option(options, true, "access_key") != NULL;
+    const struct objstore_s3_options o = {
+        .root = folder,
+        .address = find_option(options, false, "address"),
+        .encrypt = find_option(options, false, "encrypt"),
+        .region = find_option(options, false, "region"),
+        .addressing = find_option(options, false, "addressing"),
+        .access_key = find_option(options, mapped, "access_key"),
+        .secret_access_key = find_option(options, mapped, "secret_access_key"),
+        .security_token = find_option(options, mapped, "security_token"),
+        .ca_file = s->hudi_store_ca_file,
+        .cache_folder = s->hudi_cache_dir,
+        .cache_bytes = s->hudi_cache_bytes,
+        .timeout_s = s->hudi_store_timeout_s,
+        .must_stop = must_stop,
+        .arg = job,
+    };
+    return objstore_open_s3(&o, out, err);
+}
+
+static void wipe_values(const struct pgresult *r)
+{
+    for (size_t i = 0; i < pgresult_rows(r); i++)
+        if (pgresult_value(r, i, 2) != NULL)
+            explicit_bzero((char *)pgresult_value(r, i, 2), strlen(pgresult_value(r, i, 2)));
+}
+
+static bool open_s3(struct job *job, const char *folder, const char *server, struct objstore **out,
+                    struct err *err)
+{
+    const char *values[] = {server, job->owner};
+    struct pgresult *r;
+    if (!pgclient_query(job->db, options_query, 2, values, &r, err))
+        return false;
+    bool ok = open_bucket(job, folder, r, out, err);
+    wipe_values(r);
+    pgresult_free(r);
+    return ok;
+}
+
+static bool is_s3(const char *type)
+{
+    return strcasecmp(type, "obs") == 0 || strcasecmp(type, "oss") == 0 ||
+           strcasecmp(type, "s3") == 0;
 }
 
 static bool open_by_type(struct job *job, const struct pgresult *r, struct objstore **out,
@@ -36,12 +122,13 @@ static bool open_by_type(struct job *job, const struct pgresult *r, struct objst
     if (folder == NULL || (format != NULL && strcasecmp(format, "hudi") != 0))
         return err_set(err, SQLSTATE_WRONG_OBJECT_TYPE, "\"%s\" is not a Hudi foreign table",
                        pgresult_value(r, 0, TABLE_NAME));
-    if (type != NULL && strcasecmp(type, "local") == 0)
+    if (strcasecmp(type, "local") == 0)
         return objstore_open_local(folder, job->settings->hudi_local_roots, out, err);
+    if (is_s3(type))
+        return open_s3(job, folder, pgresult_value(r, 0, TABLE_SERVER), out, err);
     err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-            "reading Hudi tables from servers of type \"%s\" comes with a later release",
-            type == NULL ? "" : type);
-    return err_hint(err, "A server of type 'local' reads a directory below hudi_local_roots.");
+            "reading Hudi tables from servers of type \"%s\" is not supported", type);
+    return err_hint(err, "Server types that can be read are obs, oss, s3 and local.");
 }
 
 bool hudi_store_open(struct arena *a, struct job *job, const char *ftable_oid,

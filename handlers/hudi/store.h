@@ -12,7 +12,7 @@
 
 /* Opens the folder of a foreign table with what the registry and the settings say. The rights of who
  * asks are the caller's business.
- * job         its db, owner and settings are used; borrowed by *out
+ * job         its db, owner and settings are used; borrowed by *out, which asks it whether to stop
  * ftable_oid  of the foreign table, as text
  * *out        the caller's, closed with objstore_close
  * Errors      42P01 no such foreign table, 42809 not a Hudi table, 0A000 type of server, and those of
