@@ -17,6 +17,7 @@ struct control_ask;
 
 struct auth {
     bool is_open;                   /* messages of the client may pass */
+    bool will_fail;                 /* if the client binds (topology.h) */
     struct auth_exchange *exchange; /* owns; NULL: the login is relayed */
     struct auth_record record;      /* of a relayed login whose secret is to be kept */
     struct control_ask *ask;        /* for the verifier, under way */

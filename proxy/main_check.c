@@ -12,6 +12,8 @@
 #include "base/buf.h"
 #include "pgclient/pgclient.h"
 
+#include "main_check.h"
+
 #define SCRIPT_MAX_BYTES ((size_t)4 * 1024 * 1024)
 
 struct check {
@@ -20,7 +22,7 @@ struct check {
     char service_user[64]; /* empty: unknown */
 };
 
-static void tell(const char *level, const char *what, const struct err *err)
+void main_check_tell(const char *level, const char *what, const struct err *err)
 {
     printf("%-8s %s: %s", level, what, err->message);
     if (err->detail[0] != '\0')
@@ -32,7 +34,7 @@ static void tell(const char *level, const char *what, const struct err *err)
 
 static void tell_error(struct check *k, const char *what, const struct err *err)
 {
-    tell("error", what, err);
+    main_check_tell("error", what, err);
     k->errors++;
 }
 
@@ -111,32 +113,6 @@ static void check_service(struct check *k)
     check_databases(k);
 }
 
-/* Can the service login look up verifiers? Its own name will do: an answer without a row is fine too. */
-static void check_auth_query(struct check *k)
-{
-    const struct config *config = k->config;
-    const char *const params[] = {k->service_user};
-    struct err err;
-    struct pgclient *c;
-    struct pgresult *r = NULL;
-    if (k->service_user[0] == '\0' ||
-        (strcmp(config->auth, "terminate") != 0 && !config->keep_client_keys))
-        return;
-    if (!pgclient_open(config->service, config->auth_dbname, "pgveneer check", &c, &err)) {
-        tell_error(k, "auth_dbname", &err);
-        return;
-    }
-    bool ok = pgclient_query(c, config->auth_query, 1, params, &r, &err);
-    if (ok && pgresult_columns(r) < 2)
-        ok = err_set(&err, SQLSTATE_CONFIG_FILE_ERROR, "gives no name and verifier");
-    if (ok)
-        printf("ok       auth_query: gives verifiers\n");
-    else
-        tell_error(k, "auth_query", &err);
-    pgresult_free(r);
-    pgclient_close(c);
-}
-
 /* Was a login with this error let in before it failed? Refusals are class 28; a server that cannot be
  * reached is class 08 or 57. What comes later ("database does not exist") comes behind the door. */
 static bool was_let_in(const struct err *err)
@@ -168,7 +144,7 @@ static void check_backend(struct check *k)
                 "lets a login in without any challenge (trust, peer or ident in pg_hba.conf)");
         err_hint(&err, "Ask for scram-sha-256 there, or set allow_trust_backend = on.");
         if (k->config->allow_trust_backend)
-            tell("warning", "backend", &err);
+            main_check_tell("warning", "backend", &err);
         else
             tell_error(k, "backend", &err);
     } else if (strncmp(err.sqlstate, "28", 2) == 0) {
@@ -182,7 +158,7 @@ int main_check(struct config *c, const struct config_errors *errors)
 {
     struct check k = {.config = c, .errors = (unsigned)(errors->count + errors->dropped)};
     for (size_t i = 0; i < errors->count; i++)
-        tell("error", "configuration", &errors->items[i]);
+        main_check_tell("error", "configuration", &errors->items[i]);
     if (errors->dropped > 0)
         printf("error    configuration: %zu more\n", errors->dropped);
     if (errors->count == 0)
@@ -195,7 +171,7 @@ int main_check(struct config *c, const struct config_errors *errors)
         tell_error(&k, "user", &err);
     else {
         check_service(&k);
-        check_auth_query(&k);
+        k.errors += main_check_auth(c, k.service_user);
         check_backend(&k);
     }
     return k.errors == 0 ? MAIN_OK : MAIN_FAILED;
@@ -228,7 +204,7 @@ static int tell_end(bool ok, const char *dbname, const char *what, const struct 
     if (ok)
         printf("%s: %s\n", name, what);
     else
-        tell("error", name, err);
+        main_check_tell("error", name, err);
     return ok ? MAIN_OK : MAIN_FAILED;
 }
 

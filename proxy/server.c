@@ -25,6 +25,7 @@
 #include "listener.h"
 #include "session.h"
 #include "tls.h"
+#include "topology.h"
 
 #define SERVER_MAX_LISTENERS 64
 #define SERVER_MAX_THREADS 256
@@ -202,6 +203,29 @@ static bool load_tls(struct server *s, const struct tls_settings *client,
     return true;
 }
 
+static void on_topology(void *arg, enum topology result, const struct err *why)
+{
+    (void)arg;
+    struct err err;
+    if (result == TOPOLOGY_UNKNOWN)
+        log_err(LOG_LEVEL_DEBUG, "proxy", "the server's certificate is not known yet", why);
+    if (result != TOPOLOGY_DIFFERENT)
+        return;
+    topology_explain(&err);
+    log_err(LOG_LEVEL_WARNING, "proxy", "configuration", &err);
+}
+
+/* Before the loops start. */
+static bool probe_topology(struct server *s, struct err *err)
+{
+    if (s->config->auth_terminates || tls_slot_mode(&s->shared.client_tls) == TLS_DISABLE ||
+        tls_slot_mode(&s->shared.server_tls) == TLS_DISABLE)
+        return true;
+    return topology_probe(s->groups[0].loop, &s->shared.backend, &s->shared.client_tls, on_topology,
+                          NULL) ||
+           err_no_memory(err);
+}
+
 static bool make_shared(struct server *s, struct err *err)
 {
     const struct proxy_config *c = s->config;
@@ -332,7 +356,7 @@ bool proxy_run(const struct proxy_config *c, struct err *err)
     tls_slot_init(&s.shared.client_tls);
     tls_slot_init(&s.shared.server_tls);
     bool ok = make_shared(&s, err) && make_groups(&s, err) && make_control(&s, err) &&
-              open_listeners(&s, err) && start_loops(&s, err);
+              open_listeners(&s, err) && probe_topology(&s, err) && start_loops(&s, err);
     if (ok)
         serve(&s, &signals);
     stop_loops(&s);

@@ -21,6 +21,7 @@
 #include "auth_exchange.h"
 #include "control.h"
 #include "credential.h"
+#include "topology.h"
 
 #define MAX_NAME_BYTES 63 /* the server cuts longer names */
 
@@ -163,6 +164,8 @@ static enum relay_verdict relay_mechanisms(struct session *s, const struct wire_
     if (is_changed)
         session_reply(s, buf_data(&stripped), buf_length(&stripped));
     buf_fini(&stripped);
+    s->login->auth.will_fail = wire_auth_has_mechanism(m, SCRAM_PLUS_MECHANISM) &&
+                               topology_is_different(s->client, s->server);
     return is_changed ? RELAY_DROP : RELAY_PASS;
 }
 
@@ -254,7 +257,8 @@ enum relay_verdict session_auth_on_header(struct session *s, struct wire_header 
     if (!a->is_open)
         return RELAY_WAIT;
     if (a->exchange == NULL)
-        return h.type == 'p' && a->record.is_on && h.body_bytes <= SCRAM_MAX_MESSAGE_BYTES
+        return h.type == 'p' && (a->record.is_on || a->will_fail) &&
+                       h.body_bytes <= SCRAM_MAX_MESSAGE_BYTES
                    ? RELAY_WHOLE
                    : RELAY_PASS;
     switch (auth_exchange_on_header(a->exchange, h.type, h.body_bytes)) {
@@ -264,6 +268,20 @@ enum relay_verdict session_auth_on_header(struct session *s, struct wire_header 
     }
 }
 
+/* The server will refuse a client that binds; what it says is true and explains nothing. */
+static void warn_of_binding(struct session *s, struct slice body)
+{
+    struct wire_reader r;
+    struct wire_sasl_initial m;
+    struct err err;
+    wire_reader_init(&r, body);
+    s->login->auth.will_fail = false;
+    if (!wire_read_sasl_initial(&r, &m) || !slice_equals_cstr(m.mechanism, SCRAM_PLUS_MECHANISM))
+        return;
+    topology_explain(&err);
+    log_err(LOG_LEVEL_WARNING, s->who, "login will fail", &err);
+}
+
 enum relay_verdict session_auth_on_request(struct session *s, struct slice body)
 {
     struct auth *a = &s->login->auth;
@@ -271,6 +289,8 @@ enum relay_verdict session_auth_on_request(struct session *s, struct slice body)
     struct buf nothing;
     struct err err;
     if (a->exchange == NULL) {
+        if (a->will_fail)
+            warn_of_binding(s, body);
         auth_record_on_client(&a->record, body);
         return RELAY_PASS;
     }

@@ -321,10 +321,8 @@ bool tls_has_verified_peer(const struct tls *t)
            SSL_get0_peer_certificate(t->ssl) != NULL && SSL_get_verify_result(t->ssl) == X509_V_OK;
 }
 
-bool tls_end_point(const struct tls *t, uint8_t out[TLS_MAX_END_POINT_BYTES], size_t *bytes)
+static bool hash_certificate(X509 *x, uint8_t out[TLS_MAX_END_POINT_BYTES], size_t *bytes)
 {
-    X509 *x = t->policy->role == TLS_ACCEPTS ? SSL_get_certificate(t->ssl)
-                                             : SSL_get0_peer_certificate(t->ssl);
     int digest_nid;
     unsigned n = 0;
     if (x == NULL || X509_get_signature_info(x, &digest_nid, NULL, NULL, NULL) != 1 ||
@@ -338,4 +336,17 @@ bool tls_end_point(const struct tls *t, uint8_t out[TLS_MAX_END_POINT_BYTES], si
         return false;
     *bytes = n;
     return true;
+}
+
+bool tls_end_point(const struct tls *t, uint8_t out[TLS_MAX_END_POINT_BYTES], size_t *bytes)
+{
+    return hash_certificate(t->policy->role == TLS_ACCEPTS ? SSL_get_certificate(t->ssl)
+                                                           : SSL_get0_peer_certificate(t->ssl),
+                            out, bytes);
+}
+
+bool tls_policy_end_point(const struct tls_policy *p, uint8_t out[TLS_MAX_END_POINT_BYTES],
+                          size_t *bytes)
+{
+    return hash_certificate(SSL_CTX_get0_certificate(p->ctx), out, bytes);
 }

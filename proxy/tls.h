@@ -100,5 +100,8 @@ bool tls_has_verified_peer(const struct tls *t);
  * signature has no hash of its own (Ed25519), so the binding is not defined. */
 #define TLS_MAX_END_POINT_BYTES 64
 bool tls_end_point(const struct tls *t, uint8_t out[TLS_MAX_END_POINT_BYTES], size_t *bytes);
+/* The same of our own certificate, before there is a stream. */
+bool tls_policy_end_point(const struct tls_policy *p, uint8_t out[TLS_MAX_END_POINT_BYTES],
+                          size_t *bytes);
 
 #endif
