@@ -346,7 +346,7 @@ static void on_client_end(void *owner, struct conn *c, const struct err *err)
     if (s->state == SESSION_CLOSING)
         return;
     session_tell_tls_failure(s, err);
-    if (s->state == SESSION_STARTUP || s->state == SESSION_LOGIN || err != NULL) {
+    if (s->state == SESSION_STARTUP || err != NULL) {
         session_client_gone(s);
         return;
     }

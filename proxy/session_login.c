@@ -5,8 +5,8 @@
  *   GSSENCRequest               'N', once
  *                               behind an 'N' the next packet must not be there yet
  *   CancelRequest               leaves with its connection (cancel.c)
- *   StartupMessage              takes one of max_client_conn places and goes to the server
- *   protocol 1 and 2            an error in the form of their time
+ *   StartupMessage              takes one of max_client_conn places and goes to the server, whatever its
+ *                               version: who supports which is the server's to say
  *   anything else               the connection closes without a word
  *
  * What stands behind the startup packet in the same read belongs to the session's stream. */
@@ -41,18 +41,6 @@ static void decline_encryption(struct session *s, bool *done, size_t packet_byte
     buf_consume(&s->login->packet, packet_bytes);
     if (buf_length(&s->login->packet) > 0)
         session_refuse_unencrypted(s, request);
-}
-
-/* The error format that protocol 2 had: type, text, NUL. */
-static void refuse_old_protocol(struct session *s, uint32_t version)
-{
-    char text[128];
-    int n = snprintf(text, sizeof text,
-                     "EFATAL:  unsupported frontend protocol %u.%u: server supports 3.0 to 3.0\n",
-                     version >> 16, version & 0xffff);
-    conn_send(s->client, text, (size_t)n + 1);
-    session_give_away(&s->client);
-    session_close(s);
 }
 
 /* As the server would: the code of the request is read as a version. */
@@ -152,7 +140,6 @@ static bool step_startup(struct session *s)
     switch (p.kind) {
     case STARTUP_INCOMPLETE: return false;
     case STARTUP_NONSENSE: session_close(s); return false;
-    case STARTUP_OLD: refuse_old_protocol(s, p.version); return false;
     case STARTUP_REPEATED: refuse_repeated(s, p.version); return false;
     case STARTUP_CANCEL: start_cancel(s, p.bytes); return false;
     case STARTUP_SESSION: start_session(s, &p); return false;

@@ -48,7 +48,7 @@ static enum startup_kind kind_of(uint32_t version, size_t body_bytes, bool ssl_d
             return STARTUP_REPEATED;
         return body_bytes != 4 ? STARTUP_NONSENSE : is_ssl ? STARTUP_SSL : STARTUP_GSSENC;
     }
-    return version >> 16 < 3 ? STARTUP_OLD : STARTUP_SESSION;
+    return STARTUP_SESSION;
 }
 
 struct startup_packet startup_read(struct slice data, bool ssl_done, bool gss_done)
@@ -66,7 +66,7 @@ struct startup_packet startup_read(struct slice data, bool ssl_done, bool gss_do
     p.bytes = length;
     p.version = word_at(data, LENGTH_WORD);
     p.kind = kind_of(p.version, length - LENGTH_WORD, ssl_done, gss_done);
-    if (p.kind == STARTUP_SESSION)
+    if (p.kind == STARTUP_SESSION && p.version >> 16 >= 3)
         read_params(slice_part(data, LENGTH_WORD, length), &p);
     return p;
 }

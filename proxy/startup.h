@@ -16,8 +16,7 @@ enum startup_kind {
     STARTUP_GSSENC,     /* GSSENCRequest: answer one byte */
     STARTUP_CANCEL,     /* CancelRequest */
     STARTUP_REPEATED,   /* SSLRequest or GSSENCRequest again: to the server an unknown version */
-    STARTUP_OLD,        /* protocol 1 or 2: an error in that protocol's form */
-    STARTUP_SESSION     /* StartupMessage of protocol 3 or an unknown later one: for the server */
+    STARTUP_SESSION     /* StartupMessage of any version: for the server, which may refuse it */
 };
 
 struct startup_packet {

@@ -55,8 +55,8 @@ static void test_requests(void **state)
     assert_int_equal(kind_of(8, WIRE_GSSENC_REQUEST, 0, true), STARTUP_REPEATED);
     assert_int_equal(kind_of(16, WIRE_CANCEL_REQUEST, 8, false), STARTUP_CANCEL);
     assert_int_equal(kind_of(44, WIRE_CANCEL_REQUEST, 36, true), STARTUP_CANCEL);
-    assert_int_equal(kind_of(8, 0x00020000, 0, false), STARTUP_OLD);
-    assert_int_equal(kind_of(8, 0, 0, false), STARTUP_OLD);
+    assert_int_equal(kind_of(8, 0x00020000, 0, false), STARTUP_SESSION);
+    assert_int_equal(kind_of(8, 0, 0, false), STARTUP_SESSION);
     assert_int_equal(kind_of(8, 0x00040000, 0, false), STARTUP_SESSION);
     assert_int_equal(kind_of(8, 0x0003270f, 0, false), STARTUP_SESSION);
 }
