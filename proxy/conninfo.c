@@ -12,8 +12,7 @@
 #include "protocol/crypto.h"
 
 /* Keys that mean something to libpq alone; a job hands them on. */
-static const char *const other_keys[] = {"dbname",
-                                         "application_name",
+static const char *const other_keys[] = {"application_name",
                                          "fallback_application_name",
                                          "connect_timeout",
                                          "client_encoding",
@@ -90,6 +89,8 @@ static bool put_pair(struct conninfo *c, const char *key, const char *value, str
         return value[0] == '\0' || read_port(c, value, err);
     if (strcmp(key, "user") == 0)
         return copy_value(c->user, sizeof c->user, key, value, err);
+    if (strcmp(key, "dbname") == 0)
+        return copy_value(c->dbname, sizeof c->dbname, key, value, err);
     if (strcmp(key, "password") == 0)
         return copy_value(c->password, sizeof c->password, key, value, err);
     if (strcmp(key, "passfile") == 0)

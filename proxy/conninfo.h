@@ -18,12 +18,13 @@ struct conninfo {
     char named_host[CONNINFO_VALUE_BYTES]; /* host as written: what the password file goes by */
     uint16_t port;
     char user[64];
+    char dbname[64];                     /* "": none given */
     char password[CONNINFO_VALUE_BYTES]; /* "": none given */
     char passfile[CONNINFO_VALUE_BYTES];
 };
 
 /* "key=value key='quoted \' value'", or "postgresql://user:password@host:port/?key=value".
- * dbname, application_name, timeouts, keepalives and the like are read over: they concern jobs.
+ * application_name, timeouts, keepalives and the like are read over: they concern jobs.
  * Errors   F0000 syntax, unknown key, several hosts; 0A000 sslmode=require and above */
 MUST_USE bool conninfo_read(const char *text, struct conninfo *out, struct err *err);
 /* Wipes the password. */

@@ -3,7 +3,7 @@
  *   run ─┬─ proxy        main_run.c supervises; main_role.c turns the configuration into what the
  *        ├─ worker ─ job proxy, the worker and a job want to know
  *        └─ postgres     with --embedded (main_embedded.c)
- *   check, install, uninstall: main_check.c
+ *   check, install, uninstall: main_check.c      probe: main_probe.c
  *
  * The files main*.c link everything and are linked by nobody. They are the only place that knows
  * which features exist: the list of handlers (for the proxy), of task kinds (for jobs), and of
@@ -42,6 +42,7 @@ static void print_usage(FILE *out)
           "  pgveneer check                    what is wrong with the configuration, if anything\n"
           "  pgveneer install --dbname NAME    creates or upgrades the support schema\n"
           "  pgveneer uninstall --dbname NAME  removes it, with all tasks and their history\n"
+          "  pgveneer probe --help             is what passes the same as without the proxy?\n"
           "\n"
           "  -c FILE            settings, in the style of postgresql.conf (docs/settings.md)\n"
           "  --set KEY=VALUE    one setting; wins over the file; as often as needed\n"
@@ -172,6 +173,8 @@ int main(int argc, char **argv)
     struct main_options options;
     if (argc == 2 && answer_question(argv[1]))
         return MAIN_OK;
+    if (argc > 1 && strcmp(argv[1], "probe") == 0)
+        return main_probe(argc - 1, argv + 1);
     const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
     if (command == NULL) {
         print_usage(stderr);

@@ -40,6 +40,8 @@ int main_install(struct config *c, const struct main_options *o);
 int main_uninstall(struct config *c, const struct main_options *o);
 /* Gets a configuration that may be wrong, and what is wrong with it. */
 int main_check(struct config *c, const struct config_errors *errors);
+/* Knows no settings; argv[0] is the sub-command. */
+int main_probe(int argc, char **argv);
 
 /* main_role.c: the features' migrations in their order, and behind them one that brings settings
  * which SQL must know into the database. Points into itself: not to be copied. */
