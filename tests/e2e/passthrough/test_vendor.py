@@ -20,7 +20,7 @@ def join(*messages):
 
 
 def talk(*steps):
-    """Steps as in test_differential: (bytes, ReadyForQuerys to wait for, or types, or None)."""
+    """Steps: (bytes, ReadyForQuerys to wait for, or types, or None for the close)."""
     def run(c):
         c.login()
         got = []
