@@ -10,7 +10,7 @@ build_packages="gcc libc6-dev make cmake ninja-build pkg-config ca-certificates 
     libpg-query-dev libprotobuf-c-dev"
 run_packages="postgresql postgresql-client util-linux procps"
 test_packages="$run_packages clang-14 libclang-rt-14-dev llvm-14 python3 python3-psycopg python3-psycopg2
-    openjdk-17-jdk-headless libpostgresql-jdbc-java git"
+    openjdk-17-jdk-headless libpostgresql-jdbc-java nodejs npm python3-swift git"
 bench_packages="$run_packages python3 pgbouncer"
 format_packages="clang-format-14 git"
 npm_packages="nodejs npm"

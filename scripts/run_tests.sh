@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 build=$1 jobs=$2
 
 scripts/fetch_postgresql18.sh
+scripts/fetch_s3rver.sh
 extra="$build/sanitizer_tests.cmake"
 : >"$extra"
 if [ "${SANITIZERS:-yes}" = yes ]; then
