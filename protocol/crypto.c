@@ -48,6 +48,51 @@ bool crypto_pbkdf2_sha256(struct slice password, struct slice salt, uint32_t ite
                              EVP_sha256(), CRYPTO_SHA256_BYTES, out) == 1;
 }
 
+/* Key, nonce and what the text is about, the same for both directions. */
+static EVP_CIPHER_CTX *begin_gcm(bool encrypt, const uint8_t *key, const uint8_t *nonce,
+                                 struct slice about)
+{
+    int n;
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    if (ctx != NULL && about.len <= INT_MAX &&
+        EVP_CipherInit_ex2(ctx, EVP_aes_256_gcm(), key, nonce, encrypt, NULL) == 1 &&
+        EVP_CipherUpdate(ctx, NULL, &n, (const unsigned char *)about.data, (int)about.len) == 1)
+        return ctx;
+    EVP_CIPHER_CTX_free(ctx);
+    return NULL;
+}
+
+bool crypto_seal(const uint8_t key[CRYPTO_KEY_BYTES], const uint8_t nonce[CRYPTO_NONCE_BYTES],
+                 struct slice about, struct slice text, uint8_t *out, uint8_t tag[CRYPTO_TAG_BYTES])
+{
+    int n;
+    EVP_CIPHER_CTX *ctx = text.len > INT_MAX ? NULL : begin_gcm(true, key, nonce, about);
+    bool ok =
+        ctx != NULL &&
+        EVP_CipherUpdate(ctx, out, &n, (const unsigned char *)text.data, (int)text.len) == 1 &&
+        EVP_CipherFinal_ex(ctx, out + n, &n) == 1 &&
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, CRYPTO_TAG_BYTES, tag) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    return ok;
+}
+
+bool crypto_open(const uint8_t key[CRYPTO_KEY_BYTES], const uint8_t nonce[CRYPTO_NONCE_BYTES],
+                 struct slice about, struct slice sealed, const uint8_t tag[CRYPTO_TAG_BYTES],
+                 uint8_t *out)
+{
+    int n;
+    EVP_CIPHER_CTX *ctx = sealed.len > INT_MAX ? NULL : begin_gcm(false, key, nonce, about);
+    bool ok =
+        ctx != NULL &&
+        EVP_CipherUpdate(ctx, out, &n, (const unsigned char *)sealed.data, (int)sealed.len) == 1 &&
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, CRYPTO_TAG_BYTES, (void *)tag) == 1 &&
+        EVP_CipherFinal_ex(ctx, out + n, &n) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    if (!ok)
+        OPENSSL_cleanse(out, sealed.len);
+    return ok;
+}
+
 static void put_hex(const uint8_t *bytes, size_t count, char *out)
 {
     static const char digits[] = "0123456789abcdef";

@@ -25,7 +25,7 @@ struct config {
     const char *client_tls_ca_file, *client_tls_protocols, *client_tls_ciphers;
     const char *server_tls_sslmode, *server_tls_key_file, *server_tls_cert_file;
     const char *server_tls_ca_file, *server_tls_protocols, *server_tls_ciphers;
-    const char *hudi_cache_dir, *hudi_store_ca_file;
+    const char *hudi_cache_dir, *hudi_store_ca_file, *secret_key_file;
     const char *hudi_local_roots, *duckdb_library, *log_level, *log_format, *pidfile;
     int64_t listen_port, threads, max_client_conn, client_login_timeout, inspect_max;
     int64_t http_port, parallel_cursor_endpoints, advertise_port;

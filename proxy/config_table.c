@@ -119,6 +119,12 @@ const struct config_setting config_settings[] = {
          "(both need `auth_query`), a password only if it came through TLS. Wiped with the "
          "session."},
 
+    {TEXT(secret_key_file, ""), .group = G_SERVER,
+     .doc =
+         "File with the key (64 hexadecimal digits, `openssl rand -hex 32`; mode 0600) that secret "
+         "options of servers and user mappings are encrypted with before they go to the database. "
+         "The same for all proxies and workers. Empty: they are not encrypted."},
+
     {TEXT(databases, ""), .group = G_TASKS,
      .doc = "Databases whose tasks the worker runs, separated by commas. Empty: all that have the "
             "support schema."},

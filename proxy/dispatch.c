@@ -41,6 +41,7 @@
 #include "protocol/server_msg.h"
 
 #include "control.h"
+#include "secret.h"
 #include "session.h"
 #include "vendor.h"
 
@@ -156,8 +157,15 @@ static void step_secrets(struct session *s)
         send_spliced(s);
         return;
     }
+    const struct sealed_key *key = s->group->shared->config->secret_key;
+    const char *secrets = v->dispatch.result.secrets;
+    struct err err;
+    if (key != NULL && !secret_seal(key, secrets, &v->dispatch.arena, &secrets, &err)) {
+        refuse(s, &err);
+        return;
+    }
     enter(s, DISPATCH_SECRETS);
-    inject_setting(s, &v->inject, "pgveneer.secrets", v->dispatch.result.secrets);
+    inject_setting(s, &v->inject, "pgveneer.secrets", secrets);
 }
 
 static void step_ask(struct session *s)

@@ -10,6 +10,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/migration.h"
+#include "protocol/sealed.h"
 #include "proxy/tls_settings.h"
 #include "config.h"
 
@@ -75,6 +76,11 @@ MUST_USE bool main_find_user(const struct config *c, struct main_user *out, stru
  * process that runs has it. */
 MUST_USE bool main_write_pidfile(const struct config *c, struct err *err);
 void main_remove_pidfile(const struct config *c);
+
+/* main_key.c: the key of secret_key_file; *out is `key`, or NULL where the setting is empty.
+ * Errors: F0000 no key in it, or others can read it; 58P01, 42501 */
+MUST_USE bool main_read_secret_key(const struct config *c, struct sealed_key *key,
+                                   const struct sealed_key **out, struct err *err);
 
 /* main_embedded.c: a private PostgreSQL server. */
 struct embedded {

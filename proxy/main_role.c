@@ -100,6 +100,7 @@ int main_serve_proxy(const struct config *c)
     struct config_backend backend;
     struct main_migrations migrations;
     struct proxy_config p;
+    struct sealed_key key = {{0}};
     struct err err;
     main_list_migrations(c, &migrations);
     arena_init(&arena, 0);
@@ -126,7 +127,8 @@ int main_serve_proxy(const struct config *c)
     p.handler_count = ARRAY_LEN(handlers);
     p.migrations = migrations.lists;
     p.migration_count = ARRAY_LEN(migrations.lists);
-    ok = ok && proxy_run(&p, &err);
+    ok = ok && main_read_secret_key(c, &key, &p.secret_key, &err) && proxy_run(&p, &err);
+    crypto_wipe(&key, sizeof key);
     if (!ok)
         log_err(LOG_LEVEL_ERROR, "proxy", "cannot serve", &err);
     arena_fini(&arena);
@@ -190,6 +192,12 @@ int main_job(struct config *c, const struct main_options *o)
         .hudi_store_timeout_s = (unsigned)c->hudi_store_timeout,
     };
     struct job_call call = {.dbname = o->dbname, .task_id = o->task_id, .fencing = o->fencing};
+    struct sealed_key key;
+    struct err err;
+    if (!main_read_secret_key(c, &key, &settings.secret_key, &err)) {
+        log_err(LOG_LEVEL_ERROR, "job", "cannot start", &err);
+        return MAIN_USAGE;
+    }
     return job_main(&settings, task_kinds, ARRAY_LEN(task_kinds), &call);
 }
 

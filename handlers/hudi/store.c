@@ -4,11 +4,16 @@
  * Keys of a user mapping go before those of the server, as a whole: a key of the one with a secret of
  * the other would be nonsense. The mapping is that of the task's owner, or PUBLIC's.
  *
- * Values that were read are handed over and wiped; nothing here copies or logs them. */
+ * They may be encrypted (protocol/sealed.h). Values that were read are handed over and wiped. */
 #include "store.h"
 
 #include <string.h>
 #include <strings.h>
+
+#include "base/buf.h"
+#include "protocol/sealed.h"
+
+#define STORE_KEY_BYTES ((size_t)64 << 10)
 
 static const char table_query[] =
     "SELECT s.type, f.options ->> 'foldername', f.options ->> 'format',"
@@ -39,10 +44,13 @@ static const char options_query[] =
 
 bool hudi_store_is_misconfigured(const struct err *err)
 {
-    static const char *const for_a_person[] = {
-        SQLSTATE_INSUFFICIENT_PRIVILEGE,  SQLSTATE_FEATURE_NOT_SUPPORTED,
-        SQLSTATE_UNDEFINED_TABLE,         SQLSTATE_WRONG_OBJECT_TYPE,
-        SQLSTATE_INVALID_PARAMETER_VALUE, SQLSTATE_INVALID_PASSWORD};
+    static const char *const for_a_person[] = {SQLSTATE_INSUFFICIENT_PRIVILEGE,
+                                               SQLSTATE_FEATURE_NOT_SUPPORTED,
+                                               SQLSTATE_UNDEFINED_TABLE,
+                                               SQLSTATE_WRONG_OBJECT_TYPE,
+                                               SQLSTATE_INVALID_PARAMETER_VALUE,
+                                               SQLSTATE_INVALID_PASSWORD,
+                                               SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE};
     for (size_t i = 0; i < ARRAY_LEN(for_a_person); i++)
         if (strcmp(err->sqlstate, for_a_person[i]) == 0)
             return true;
@@ -63,20 +71,45 @@ static bool must_stop(void *arg)
     return job_must_stop(arg);
 }
 
+/* The three secrets, decrypted if they are encrypted; wiped when the store has its copies. */
+struct keys {
+    struct buf values[3];
+};
+static const char *const key_names[] = {"access_key", "secret_access_key", "security_token"};
+
+/* False with an error; a key that is not set stays empty. */
+static bool read_keys(const struct sealed_key *key, const struct pgresult *options, bool mapped,
+                      struct keys *out, struct err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(key_names); i++) {
+        const char *value = find_option(options, mapped, key_names[i]);
+        struct slice text = slice_cstr(value == NULL ? "" : value);
+        if (!sealed_is(text))
+            buf_append_slice(&out->values[i], text);
+        else if (!sealed_read(key, key_names[i], text, &out->values[i], err))
+            return false;
+        if (buf_cstr(&out->values[i]) == NULL)
+            return err_no_memory(err);
+    }
+    return true;
+}
+
 static bool open_bucket(struct job *job, const char *folder, const struct pgresult *options,
-                        struct objstore **out, struct err *err)
+                        struct keys *keys, struct objstore **out, struct err *err)
 {
     const struct job_settings *s = job->settings;
     bool mapped = find_option(options, true, "access_key") != NULL;
+    if (!read_keys(s->secret_key, options, mapped, keys, err))
+        return false;
     const struct objstore_s3_options o = {
         .root = folder,
         .address = find_option(options, false, "address"),
         .encrypt = find_option(options, false, "encrypt"),
         .region = find_option(options, false, "region"),
         .addressing = find_option(options, false, "addressing"),
-        .access_key = find_option(options, mapped, "access_key"),
-        .secret_access_key = find_option(options, mapped, "secret_access_key"),
-        .security_token = find_option(options, mapped, "security_token"),
+        .access_key = buf_cstr(&keys->values[0]),
+        .secret_access_key = buf_cstr(&keys->values[1]),
+        .security_token = buf_cstr(&keys->values[2]),
         .ca_file = s->hudi_store_ca_file,
         .cache_folder = s->hudi_cache_dir,
         .cache_bytes = s->hudi_cache_bytes,
@@ -91,17 +124,24 @@ static void wipe_values(const struct pgresult *r)
 {
     for (size_t i = 0; i < pgresult_rows(r); i++)
         if (pgresult_value(r, i, 2) != NULL)
-            explicit_bzero((char *)pgresult_value(r, i, 2), strlen(pgresult_value(r, i, 2)));
+            crypto_wipe((char *)pgresult_value(r, i, 2), strlen(pgresult_value(r, i, 2)));
 }
 
 static bool open_s3(struct job *job, const char *folder, const char *server, struct objstore **out,
                     struct err *err)
 {
     const char *values[] = {server, job->owner};
+    struct keys keys;
     struct pgresult *r;
     if (!pgclient_query(job->db, options_query, 2, values, &r, err))
         return false;
-    bool ok = open_bucket(job, folder, r, out, err);
+    for (size_t i = 0; i < ARRAY_LEN(keys.values); i++)
+        buf_init(&keys.values[i], STORE_KEY_BYTES);
+    bool ok = open_bucket(job, folder, r, &keys, out, err);
+    for (size_t i = 0; i < ARRAY_LEN(keys.values); i++) {
+        crypto_wipe_buf(&keys.values[i]);
+        buf_fini(&keys.values[i]);
+    }
     wipe_values(r);
     pgresult_free(r);
     return ok;

@@ -29,6 +29,19 @@ MUST_USE bool crypto_md5_hex(const struct slice *parts, size_t count,
 MUST_USE bool crypto_md5_answer(struct slice user, struct slice password, struct slice salt,
                                 char out[CRYPTO_MD5_ANSWER_BYTES]);
 
+/* AES-256 in Galois/counter mode. A nonce is used once with a key; `about` is not encrypted, but the
+ * same bytes must be given to open. out has text.len bytes. */
+#define CRYPTO_KEY_BYTES 32
+#define CRYPTO_NONCE_BYTES 12
+#define CRYPTO_TAG_BYTES 16
+MUST_USE bool crypto_seal(const uint8_t key[CRYPTO_KEY_BYTES],
+                          const uint8_t nonce[CRYPTO_NONCE_BYTES], struct slice about,
+                          struct slice text, uint8_t *out, uint8_t tag[CRYPTO_TAG_BYTES]);
+/* False also when anything was changed; out is wiped then. */
+MUST_USE bool crypto_open(const uint8_t key[CRYPTO_KEY_BYTES],
+                          const uint8_t nonce[CRYPTO_NONCE_BYTES], struct slice about,
+                          struct slice sealed, const uint8_t tag[CRYPTO_TAG_BYTES], uint8_t *out);
+
 /* Standard alphabet, padded, no line breaks. */
 bool crypto_base64_write(struct buf *out, struct slice bytes);
 /* Strict: no white space, padding exactly where it belongs, unused bits zero. False also when the

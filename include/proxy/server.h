@@ -10,6 +10,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/migration.h"
+#include "protocol/sealed.h"
 #include "proxy/handler.h"
 #include "proxy/tls_settings.h"
 
@@ -35,6 +36,7 @@ struct proxy_config {
     const char *auth_dbname;          /* where the query runs */
     const char *service;              /* libpq string of the service login; NULL: vendor statements
                                         fail with 55000 */
+    const struct sealed_key *secret_key; /* encrypts what handlers call secret; NULL: nothing */
     struct tls_settings client_tls;
     struct tls_settings server_tls; /* host is backend_host */
     unsigned drain_timeout_ms;      /* SIGTERM: how long clients may finish */

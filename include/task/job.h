@@ -21,15 +21,18 @@
 #include "base/json.h"
 #include "pgclient/pgclient.h"
 
-struct job_settings {               /* from the configuration; borrowed, constant */
-    const char *service;            /* libpq string of the service login */
-    const char *hudi_local_roots;   /* comma-separated absolute folders; empty: none */
-    int64_t hudi_sync_max_commits;  /* -1 and 0: no limit */
-    const char *duckdb_library;     /* path of libduckdb.so */
-    const char *hudi_cache_dir;     /* local copies of objects; empty: the default folder */
-    int64_t hudi_cache_bytes;       /* kept there at most */
-    const char *hudi_store_ca_file; /* PEM; empty: the system's authorities */
-    unsigned hudi_store_timeout_s;  /* longest silence of an object store */
+struct sealed_key;
+
+struct job_settings {                    /* from the configuration; borrowed, constant */
+    const char *service;                 /* libpq string of the service login */
+    const char *hudi_local_roots;        /* comma-separated absolute folders; empty: none */
+    int64_t hudi_sync_max_commits;       /* -1 and 0: no limit */
+    const char *duckdb_library;          /* path of libduckdb.so */
+    const char *hudi_cache_dir;          /* local copies of objects; empty: the default folder */
+    int64_t hudi_cache_bytes;            /* kept there at most */
+    const char *hudi_store_ca_file;      /* PEM; empty: the system's authorities */
+    unsigned hudi_store_timeout_s;       /* longest silence of an object store */
+    const struct sealed_key *secret_key; /* of encrypted secrets; NULL: none */
 };
 
 struct job {

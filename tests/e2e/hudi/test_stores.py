@@ -143,6 +143,31 @@ def check_errors(s, h, server, columns):
         h.run_well(task)
         h.sql(f"SELECT pgveneer.pg_task_remove({quote(task)})")
 
+    @s.scenario("secret_key_file: the database has no secret in clear")
+    def _():
+        keys = [h.folder / "key1", h.folder / "key2"]
+        for n, path in enumerate(keys):
+            path.write_text(f"{n}{n}" * 32 + "\n")
+            path.chmod(0o600)
+            if os.getuid() == 0:
+                shutil.chown(path, "postgres")
+        h.cluster.start_proxy(command="proxy", name="sealing", secret_key_file=keys[0])
+        options = ", ".join(f"{k} {quote(v)}" for k, v in server.options().items())
+        h.cluster.proxy.sql(f"CREATE SERVER sealed FOREIGN DATA WRAPPER dfs_fdw OPTIONS ({options})")
+        equal(h.sql("SELECT string_agg(left(value, 10), ' ') FROM pgveneer.secret WHERE server = 'sealed'", user="postgres"),
+              "sealed:v1: sealed:v1:", "secrets")
+        h.write_config(secret_key_file=keys[1])
+        failing("sealed", "suspended", "was not encrypted with the key")
+        h.write_config()
+        failing("sealed", "suspended", "is encrypted")
+        h.write_config(secret_key_file=keys[0])
+        for name in ("sealed", "bucket"):  # the other one is in clear
+            h.sql("CALL pgveneer.drop_foreign_table('[[\"public\", \"ft\"]]', true, false)")
+            h.foreign_table("ft", "t", columns, server=name)
+            task = h.submit("public.target", "public.ft")
+            h.run_well(task)
+            h.sql(f"SELECT pgveneer.pg_task_remove({quote(task)})")
+
     @s.scenario("no secret can be read by users, and none is in the server's log")
     def _():
         for query in ("SELECT value FROM pgveneer.secret", "SELECT * FROM pgveneer.secret"):
