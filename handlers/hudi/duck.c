@@ -1,5 +1,4 @@
-/* DuckDB through dlopen. Every symbol that we use stands in one list, which makes the table of
- * pointers and the code that fills it; the foreign header only lends its types.
+/* DuckDB through dlopen (duck_session.h lists the functions).
  *
  * A query runs as a pending, streaming result: duckdb_pending_execute_task does a piece of work a
  * call, so that a paused task stops within milliseconds even in a long join, and rows are made only
@@ -14,68 +13,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
-#include <duckdb.h>
-
-#define DUCK_FUNCTIONS(X)                                                                          \
-    X(duckdb_create_config)                                                                        \
-    X(duckdb_set_config)                                                                           \
-    X(duckdb_destroy_config)                                                                       \
-    X(duckdb_open_ext)                                                                             \
-    X(duckdb_close)                                                                                \
-    X(duckdb_connect)                                                                              \
-    X(duckdb_disconnect)                                                                           \
-    X(duckdb_free)                                                                                 \
-    X(duckdb_destroy_result)                                                                       \
-    X(duckdb_result_error)                                                                         \
-    X(duckdb_result_error_type)                                                                    \
-    X(duckdb_column_count)                                                                         \
-    X(duckdb_column_name)                                                                          \
-    X(duckdb_column_logical_type)                                                                  \
-    X(duckdb_prepare)                                                                              \
-    X(duckdb_destroy_prepare)                                                                      \
-    X(duckdb_prepare_error)                                                                        \
-    X(duckdb_prepared_statement_column_count)                                                      \
-    X(duckdb_prepared_statement_column_name)                                                       \
-    X(duckdb_prepared_statement_column_logical_type)                                               \
-    X(duckdb_pending_prepared_streaming)                                                           \
-    X(duckdb_pending_execute_task)                                                                 \
-    X(duckdb_pending_error)                                                                        \
-    X(duckdb_destroy_pending)                                                                      \
-    X(duckdb_execute_pending)                                                                      \
-    X(duckdb_fetch_chunk)                                                                          \
-    X(duckdb_destroy_data_chunk)                                                                   \
-    X(duckdb_data_chunk_get_size)                                                                  \
-    X(duckdb_data_chunk_get_vector)                                                                \
-    X(duckdb_vector_get_data)                                                                      \
-    X(duckdb_vector_get_validity)                                                                  \
-    X(duckdb_list_vector_get_child)                                                                \
-    X(duckdb_struct_vector_get_child)                                                              \
-    X(duckdb_get_type_id)                                                                          \
-    X(duckdb_destroy_logical_type)                                                                 \
-    X(duckdb_decimal_width)                                                                        \
-    X(duckdb_decimal_scale)                                                                        \
-    X(duckdb_decimal_internal_type)                                                                \
-    X(duckdb_list_type_child_type)                                                                 \
-    X(duckdb_map_type_key_type)                                                                    \
-    X(duckdb_map_type_value_type)                                                                  \
-    X(duckdb_struct_type_child_count)                                                              \
-    X(duckdb_struct_type_child_name)                                                               \
-    X(duckdb_struct_type_child_type)
-
-struct functions {
-#define X(name) __typeof__(&name) name;
-    DUCK_FUNCTIONS(X)
-#undef X
-};
-
-struct duck {
-    void *library;
-    struct functions f;
-    duckdb_database database;
-    duckdb_connection connection;
-    bool (*must_stop)(void *arg);
-    void *arg;
-};
+#include "duck_session.h"
 
 struct duck_result {
     struct duck *d; /* borrows */
@@ -170,6 +108,7 @@ bool duck_open(const struct duck_settings *s, struct duck **out, struct err *err
         return err_no_memory(err);
     d->must_stop = s->must_stop;
     d->arg = s->arg;
+    d->temp_directory = s->temp_directory;
     bool ok = load_functions(d, s->library, err) && open_database(d, s, err) &&
               duck_run(d, "SET TimeZone = 'UTC'", err) &&
               duck_run(d, "SET errors_as_json = false", err);
@@ -226,7 +165,7 @@ static bool result_error(struct duck *d, duckdb_result *r, struct err *err)
 }
 
 /* DuckDB starts each text with the kind of its error; prepared and pending ones tell it only so. */
-static bool text_error(const char *text, struct err *err)
+bool duck_text_error(const char *text, struct err *err)
 {
     static const struct {
         const char *prefix;
@@ -394,7 +333,7 @@ static bool execute(struct duck_result *r, struct err *err)
             return err_set(err, SQLSTATE_QUERY_CANCELED, "canceling the task's run");
         duckdb_pending_state s = d->f.duckdb_pending_execute_task(r->pending);
         if (s == DUCKDB_PENDING_ERROR)
-            return text_error(d->f.duckdb_pending_error(r->pending), err);
+            return duck_text_error(d->f.duckdb_pending_error(r->pending), err);
         if (s == DUCKDB_PENDING_RESULT_READY)
             break;
         if (s == DUCKDB_PENDING_NO_TASKS_AVAILABLE)
@@ -425,7 +364,7 @@ static bool prepare(struct duck *d, const char *sql, duckdb_prepared_statement *
 {
     if (d->f.duckdb_prepare(d->connection, sql, out) == DuckDBSuccess)
         return true;
-    return text_error(d->f.duckdb_prepare_error(*out), err);
+    return duck_text_error(d->f.duckdb_prepare_error(*out), err);
 }
 
 bool duck_query(struct duck *d, const char *sql, struct duck_result **out, struct err *err)
@@ -437,7 +376,7 @@ bool duck_query(struct duck *d, const char *sql, struct duck_result **out, struc
     arena_init(&r->a, 0);
     bool ok = prepare(d, sql, &r->statement, err);
     if (ok && d->f.duckdb_pending_prepared_streaming(r->statement, &r->pending) != DuckDBSuccess)
-        ok = text_error(d->f.duckdb_pending_error(r->pending), err);
+        ok = duck_text_error(d->f.duckdb_pending_error(r->pending), err);
     ok = ok && execute(r, err) && describe_result(r, err);
     if (!ok) {
         duck_result_free(r);
@@ -520,6 +459,16 @@ bool duck_describe(struct duck *d, struct arena *a, const char *sql, struct duck
     if (statement != NULL)
         d->f.duckdb_destroy_prepare(&statement);
     return ok;
+}
+
+const char *duck_temp_directory(const struct duck *d)
+{
+    return d->temp_directory;
+}
+
+unsigned duck_next_name(struct duck *d)
+{
+    return ++d->names;
 }
 
 static void put_quoted(struct buf *b, const char *text, char quote)

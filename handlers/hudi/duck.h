@@ -23,7 +23,7 @@ struct duck_result; /* owns a running query */
 
 struct duck_settings {
     const char *library;        /* path of libduckdb.so */
-    const char *temp_directory; /* where it may spill; made and removed by DuckDB */
+    const char *temp_directory; /* a folder where it may spill; borrowed until duck_close */
     unsigned memory_mb;
     unsigned threads;
     bool (*must_stop)(void *arg); /* asked between steps of a query; may be NULL */
@@ -126,6 +126,10 @@ MUST_USE bool duck_int(struct duck *d, const char *sql, int64_t *out, struct err
 /* Columns that a query would give, without running it; names and vectors from `a`. */
 MUST_USE bool duck_describe(struct duck *d, struct arena *a, const char *sql,
                             struct duck_vector **columns, size_t *count, struct err *err);
+
+const char *duck_temp_directory(const struct duck *d);
+/* A number that the session has not given out before, for names of temporary tables. */
+unsigned duck_next_name(struct duck *d);
 
 /* Appends "name" and 'text' quoted for DuckDB. */
 void duck_put_name(struct buf *b, const char *name);

@@ -45,5 +45,5 @@ door 'jansson.h' base/json.c
 door 'avro.h' handlers/hudi/avro.c
 door 'curl/' handlers/objstore/http.c
 door 'expat.h' handlers/objstore/xml.c
-door 'duckdb.h' handlers/hudi/duck.c
+door 'duckdb.h' handlers/hudi/duck_session.h
 exit $failed
