@@ -3,17 +3,23 @@
  *   a write           touches the group: its new rows must be read. Rows were deleted, or the commit
  *                     does not say that none were: keys may have been lost.
  *   a replacement     (insert_overwrite, delete_partition) loses all keys of the groups it names.
+ *   a log file        touches the group too, and may hold deletes: keys may have been lost.
+ *   a compaction      (merge-on-read) puts a base file in the place of a base file and its log files, and
+ *                     changes nothing. Before version 4 rows got its commit time: there it counts as a
+ *                     write of all of them.
  *   a clustering      moves rows to new groups and changes nothing. Its new groups are touched only
  *                     when one of the old ones was touched before within the window, because the rows
  *                     to be read now lie there; and when one of the new groups loses keys later in
  *                     the window, these are keys of the old groups.
  *
- * Rows of groups that only a clustering wrote are never read: this is what makes a run cost no more
+ * Rows of groups that only a compaction or clustering wrote are never read: this is what makes a run cost no more
  * than what changed. */
 #include "changes.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define COMPACTION_KEEPS_TIMES_SINCE 4 /* table version */
 
 struct collector {
     const struct view *view;
@@ -67,18 +73,45 @@ static bool name_groups(struct arena *a, struct collector *c, struct err *err)
     return true;
 }
 
-/* The first event of the window tells whether the group was there before. */
-static void meet(struct collector *c, struct change *g, bool by_write, const char *prev_commit)
+/* Was a commit with this requested time done before the window? Archived ones were. */
+static bool was_done(const struct collector *c, const char *requested)
 {
+    const struct timeline *t = c->view->timeline;
+    const struct instant *found = timeline_find(t, requested);
+    if (found != NULL)
+        return c->before[found - t->commits.items];
+    char key[INSTANT_KEY_SIZE];
+    return instant_key_read(requested, key) && t->oldest_key != NULL &&
+           strcmp(key, t->oldest_key) < 0;
+}
+
+/* The first event of the window tells whether the group was there before. */
+static struct change *meet(struct collector *c, const char *partition, const char *file_id,
+                           bool existed, const char *old_instant)
+{
+    struct change *g = find_change(c->changes, partition, file_id);
     if (g->seen)
-        return;
+        return g;
     g->seen = true;
     g->clustered_by = -1;
     g->last_commit = -1;
-    g->group = view_find(c->view, g->partition, g->file_id);
-    bool has_old_file = g->group != NULL && view_newest(g->group, c->before) != NULL;
-    g->existed = has_old_file || !by_write || prev_commit != NULL;
-    g->old_instant = prev_commit;
+    g->group = view_find(c->view, partition, file_id);
+    g->existed = existed || (g->group != NULL && view_exists(c->view, g->group, c->before));
+    g->old_instant = old_instant;
+    return g;
+}
+
+/* A write names the slice that it found. In a log file's case that may be one that a compaction had only
+ * planned, or the one that it begins itself. */
+static struct change *meet_write(struct collector *c, const struct write_stat *s)
+{
+    bool names_old = s->prev_commit != NULL && (!s->is_log || was_done(c, s->prev_commit));
+    return meet(c, s->partition, s->file_id, names_old, names_old ? s->prev_commit : NULL);
+}
+
+static struct change *meet_replaced(struct collector *c, const struct replaced_group *r)
+{
+    return meet(c, r->partition, r->file_id, true, NULL);
 }
 
 static void lose_keys(struct collector *c, struct change *g)
@@ -101,22 +134,29 @@ static bool is_certain_to_keep(const struct collector *c, const struct commit_me
 
 static void apply_write(struct collector *c, int commit, const struct write_stat *s)
 {
-    struct change *g = find_change(c->changes, s->partition, s->file_id);
-    meet(c, g, true, s->prev_commit);
+    struct change *g = meet_write(c, s);
     g->touched = true;
-    if (s->path != NULL)
+    if (s->path != NULL && !s->is_log)
         g->last_commit = commit;
-    if (!is_certain_to_keep(c, &c->metadata[commit], s))
+    if (s->is_log || !is_certain_to_keep(c, &c->metadata[commit], s))
         lose_keys(c, g);
+}
+
+/* What it compacts was there, or was written in the window before. */
+static void apply_compaction(struct collector *c, int commit, const struct write_stat *s)
+{
+    struct change *g = meet(c, s->partition, s->file_id, true, s->prev_commit);
+    if (s->path != NULL && !s->is_log)
+        g->last_commit = commit;
+    if (c->view->table->version < COMPACTION_KEEPS_TIMES_SINCE)
+        g->touched = true;
 }
 
 static bool has_touched_source(struct collector *c, const struct commit_metadata *m)
 {
     bool touched = false;
     for (size_t i = 0; i < m->nreplaced; i++) {
-        struct change *g =
-            find_change(c->changes, m->replaced[i].partition, m->replaced[i].file_id);
-        meet(c, g, false, NULL);
+        struct change *g = meet_replaced(c, &m->replaced[i]);
         g->replaced = true;
         touched |= g->touched;
     }
@@ -128,8 +168,7 @@ static void apply_clustering(struct collector *c, int commit)
     const struct commit_metadata *m = &c->metadata[commit];
     bool touched = has_touched_source(c, m);
     for (size_t i = 0; i < m->nstats; i++) {
-        struct change *g = find_change(c->changes, m->stats[i].partition, m->stats[i].file_id);
-        meet(c, g, true, m->stats[i].prev_commit);
+        struct change *g = meet_write(c, &m->stats[i]);
         g->clustered_by = commit;
         g->touched |= touched;
         if (m->stats[i].path != NULL)
@@ -145,11 +184,9 @@ static void apply_commit(struct collector *c, int commit)
         return;
     }
     for (size_t i = 0; i < m->nstats; i++)
-        apply_write(c, commit, &m->stats[i]);
+        (m->compacted ? apply_compaction : apply_write)(c, commit, &m->stats[i]);
     for (size_t i = 0; i < m->nreplaced; i++) {
-        struct change *g =
-            find_change(c->changes, m->replaced[i].partition, m->replaced[i].file_id);
-        meet(c, g, false, NULL);
+        struct change *g = meet_replaced(c, &m->replaced[i]);
         g->replaced = true;
         lose_keys(c, g);
     }

@@ -23,7 +23,7 @@ struct change {
     bool may_lose;                  /* keys that it held before the window may be gone */
     const char *old_instant;        /* of its slice before the window, when a commit names it */
     int clustered_by;               /* commit of the window that made it out of others; -1 */
-    int last_commit;                /* last commit of the window that wrote a file; -1 */
+    int last_commit;                /* last commit of the window that wrote a base file; -1 */
 };
 
 struct changes {

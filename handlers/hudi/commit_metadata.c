@@ -10,6 +10,7 @@
 #include "avro.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "log_block.h"
 
 #define COMMIT_METADATA_MAX_BYTES ((size_t)256 << 20)
 
@@ -63,6 +64,13 @@ static bool copy_text_or_null(struct arena *a, const struct json_val *object, co
     return true;
 }
 
+static bool is_log_path(const char *path)
+{
+    struct log_file_name name;
+    const char *slash = strrchr(path, '/');
+    return log_file_name_read(slice_cstr(slash == NULL ? path : slash + 1), &name);
+}
+
 static bool read_stat(struct arena *a, const char *partition, const struct json_val *v,
                       struct write_stat *out, struct err *err)
 {
@@ -77,6 +85,7 @@ static bool read_stat(struct arena *a, const char *partition, const struct json_
         return false;
     if (out->file_id == NULL)
         return damaged(err, "a write statistic has no file id");
+    out->is_log = out->path != NULL && is_log_path(out->path);
     return true;
 }
 
@@ -162,6 +171,9 @@ static bool read_root(struct arena *a, const struct json_val *root, struct commi
         return false;
     if (out->operation == NULL)
         out->operation = "";
+    out->compacted = json_as_bool(json_find(root, "compacted"), false) ||
+                     strcmp(out->operation, "COMPACT") == 0 ||
+                     strcmp(out->operation, "LOG_COMPACT") == 0;
     if (!copy_text_or_null(a, json_find(root, "extraMetadata"), "schema", &out->schema, err))
         return false;
     return read_stats(a, json_find(root, "partitionToWriteStats"), out, err) &&

@@ -16,6 +16,7 @@ struct write_stat {
     const char *partition; /* "" in a table without partitions */
     const char *file_id;
     const char *path;        /* relative to the table; NULL: no file was written */
+    bool is_log;             /* it is a log file */
     const char *prev_commit; /* of the slice that was rewritten; NULL: the group is new */
     int64_t num_writes;      /* -1: not told; so are the next ones */
     int64_t num_deletes;
@@ -33,6 +34,7 @@ struct commit_metadata {
     size_t nreplaced;
     const char *operation; /* "UPSERT", …; "" when not told */
     const char *schema;    /* Avro schema of the table; NULL when not told */
+    bool compacted;        /* a compaction or log compaction: rows moved, none changed */
 };
 
 /* Reads JSON (layout 1) or an Avro object container (layout 2); the first byte decides. Everything

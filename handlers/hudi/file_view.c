@@ -9,7 +9,17 @@
  *                                      leave files behind by then
  *
  * A retried write may leave two files of one group and instant (different write tokens); the one
- * that the commit's metadata names counts. */
+ * that the commit's metadata names counts.
+ *
+ * Log files of a merge-on-read table belong to the newest base file that counts:
+ *
+ *   layout 1   a log's name has the instant of the base file (or of the compaction that was planned to
+ *              make it) behind which it was written: those of the newest base file and of later
+ *              instants; their blocks say which commit wrote what (log_scan.c)
+ *   layout 2   a log's name has the instant of the commit that wrote it: those of commits that count and
+ *              completed when the base file's instant had begun, whenever they themselves began
+ *
+ * Before a planned compaction is complete, what is written behind it belongs to the slice before. */
 #include "file_view.h"
 
 #include <stdlib.h>
@@ -63,6 +73,9 @@ struct lister {
     struct view_file *files;
     size_t count;
     size_t capacity;
+    struct view_log *logs;
+    size_t nlogs;
+    size_t logs_room;
 };
 
 static int compare_requests(const void *a, const void *b)
@@ -127,6 +140,34 @@ static bool add_file(struct lister *l, const char *partition, const char *path,
     return true;
 }
 
+static const char *log_key(const struct lister *l, const struct view_log *log)
+{
+    char key[INSTANT_KEY_SIZE];
+    if (l->timeline->layout == 2 && log->commit >= 0)
+        return l->timeline->commits.items[log->commit].order_key;
+    return instant_key_read(log->instant, key) ? arena_copy_cstr(l->arena, key) : NULL;
+}
+
+static bool add_log(struct lister *l, const char *partition, const char *path,
+                    const struct log_file_name *name, struct err *err)
+{
+    char key[INSTANT_KEY_SIZE];
+    l->logs = grow_array(l->arena, l->logs, l->nlogs, &l->logs_room, sizeof *l->logs);
+    if (l->logs == NULL)
+        return err_no_memory(err);
+    struct view_log *log = &l->logs[l->nlogs++];
+    *log = (struct view_log){.path = path, .partition = partition, .version = name->version};
+    log->file_id = arena_copy(l->arena, name->file_id);
+    log->instant = arena_copy(l->arena, name->instant);
+    log->token = arena_copy(l->arena, name->token);
+    if (log->file_id == NULL || log->instant == NULL || log->token == NULL ||
+        !instant_key_read(log->instant, key))
+        return err_no_memory(err);
+    log->commit = find_commit(l, log->instant, key);
+    log->key = log_key(l, log);
+    return log->key != NULL || err_no_memory(err);
+}
+
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -155,6 +196,17 @@ static struct folder_marks find_marks(const struct objstore_listing *files)
     return m;
 }
 
+/* An entry that is no base file may be a log file. */
+static bool try_log(struct lister *l, const char *partition, const struct objstore_entry *e,
+                    struct err *err)
+{
+    struct log_file_name name;
+    if (!l->table->merge_on_read || e->is_folder ||
+        !log_file_name_read(slice_cstr(base_name(e->path)), &name))
+        return true;
+    return add_log(l, partition, e->path, &name, err);
+}
+
 static bool add_files(struct lister *l, const char *partition, const struct objstore_listing *files,
                       struct err *err)
 {
@@ -162,6 +214,8 @@ static bool add_files(struct lister *l, const char *partition, const struct objs
     for (size_t i = 0; i < files->count; i++) {
         struct base_file_name name;
         const struct objstore_entry *e = &files->items[i];
+        if (!try_log(l, partition, e, err))
+            return false;
         if (e->is_folder || !base_file_name_read(slice_cstr(base_name(e->path)), &name))
             continue;
         for (size_t k = 0; k < ARRAY_LEN(others); k++)
@@ -218,22 +272,54 @@ static int compare_files(const void *a, const void *b)
     return c != 0 ? c : strcmp(x->slice.path, y->slice.path);
 }
 
+static int compare_logs(const void *a, const void *b)
+{
+    const struct view_log *x = a, *y = b;
+    int c = compare_names(x->partition, x->file_id, y->partition, y->file_id);
+    if (c == 0)
+        c = strcmp(x->key, y->key);
+    if (c == 0)
+        c = strcmp(x->instant, y->instant);
+    if (c == 0)
+        c = (x->version > y->version) - (x->version < y->version);
+    return c != 0 ? c : strcmp(x->token, y->token);
+}
+
+static struct view_group *next_group(struct view *v, const char *partition, const char *file_id)
+{
+    struct view_group *last = v->ngroups == 0 ? NULL : &v->groups[v->ngroups - 1];
+    if (last != NULL && compare_names(last->partition, last->file_id, partition, file_id) == 0)
+        return last;
+    last = &v->groups[v->ngroups++];
+    *last = (struct view_group){.partition = partition, .file_id = file_id};
+    return last;
+}
+
+/* Both lists are sorted by group: they are merged. */
 static bool make_groups(struct lister *l, struct view *out, struct err *err)
 {
     if (l->count > 1)
         qsort(l->files, l->count, sizeof *l->files, compare_files);
-    out->groups = arena_alloc_array(l->arena, l->count + 1, sizeof *out->groups);
+    if (l->nlogs > 1)
+        qsort(l->logs, l->nlogs, sizeof *l->logs, compare_logs);
+    out->groups = arena_alloc_array(l->arena, l->count + l->nlogs + 1, sizeof *out->groups);
     if (out->groups == NULL)
         return err_no_memory(err);
-    for (size_t i = 0; i < l->count; i++) {
-        const struct hudi_slice *s = &l->files[i].slice;
-        struct view_group *last = out->ngroups == 0 ? NULL : &out->groups[out->ngroups - 1];
-        if (last == NULL ||
-            compare_names(last->partition, last->file_id, s->partition_path, s->file_id) != 0) {
-            last = &out->groups[out->ngroups++];
-            *last = (struct view_group){s->partition_path, s->file_id, &l->files[i], 0, NULL, 0};
+    for (size_t i = 0, k = 0; i < l->count || k < l->nlogs;) {
+        const struct hudi_slice *s = i < l->count ? &l->files[i].slice : NULL;
+        struct view_log *log = k < l->nlogs ? &l->logs[k] : NULL;
+        if (log == NULL || (s != NULL && compare_names(s->partition_path, s->file_id,
+                                                       log->partition, log->file_id) <= 0)) {
+            struct view_group *g = next_group(out, s->partition_path, s->file_id);
+            g->files = g->nfiles == 0 ? &l->files[i] : g->files;
+            g->nfiles++;
+            i++;
+            continue;
         }
-        last->nfiles++;
+        struct view_group *g = next_group(out, log->partition, log->file_id);
+        g->logs = g->nlogs == 0 ? log : g->logs;
+        g->nlogs++;
+        k++;
     }
     return true;
 }
@@ -311,7 +397,7 @@ bool view_load(struct arena *a, const struct hudi_table *t, const struct timelin
                const struct commit_metadata *metadata, struct view *out, struct err *err)
 {
     struct lister l = {.arena = a, .table = t, .timeline = timeline};
-    *out = (struct view){.timeline = timeline};
+    *out = (struct view){.table = t, .timeline = timeline};
     if (!sort_by_request(&l, err) || !walk(&l, "", 0, err) || !make_groups(&l, out, err))
         return false;
     for (size_t i = 0; i < timeline->commits.count; i++)
@@ -334,10 +420,90 @@ const struct view_file *view_newest(const struct view_group *g, const bool *in)
     return NULL;
 }
 
-const struct view_file *view_slice(const struct view_group *g, const bool *in)
+bool view_is_replaced(const struct view_group *g, const bool *in)
 {
     for (size_t i = 0; i < g->nreplaced; i++)
         if (in[g->replaced_by[i]])
-            return NULL;
-    return view_newest(g, in);
+            return true;
+    return false;
+}
+
+const struct view_file *view_slice(const struct view_group *g, const bool *in)
+{
+    return view_is_replaced(g, in) ? NULL : view_newest(g, in);
+}
+
+/* ---- log files ---- */
+
+/* Behind the base file? `key`: as in view_log. */
+static bool is_behind(const struct view_file *base, const char *key)
+{
+    return base == NULL || strcmp(key, base->key) >= 0;
+}
+
+/* In layout 1 a file may hold blocks of any commit since its name's instant. */
+static bool may_hold(const struct view *v, const struct view_log *log, const bool *in)
+{
+    if (v->timeline->layout == 1)
+        return true;
+    return log->commit == VIEW_ARCHIVED || (log->commit >= 0 && in[log->commit]);
+}
+
+/* Without a base file the group begins with the commit that the first log is named after. If that
+ * one was rolled back, later ones may have gone on in its files. */
+static bool begins(const struct view_log *log, const bool *in)
+{
+    return log->commit < 0 || in[log->commit];
+}
+
+bool view_exists(const struct view *v, const struct view_group *g, const bool *in)
+{
+    if (view_newest(g, in) != NULL)
+        return true;
+    for (size_t i = 0; i < g->nlogs; i++)
+        if (may_hold(v, &g->logs[i], in) && begins(&g->logs[i], in))
+            return true;
+    return false;
+}
+
+bool view_read(struct arena *a, const struct view *v, const struct view_group *g, const bool *in,
+               struct hudi_slice *out, struct err *err)
+{
+    const struct view_file *base = view_newest(g, in);
+    *out = (struct hudi_slice){.partition_path = g->partition, .file_id = g->file_id};
+    if (base != NULL)
+        *out = base->slice;
+    out->logs = arena_alloc_array(a, g->nlogs + 1, sizeof *out->logs);
+    if (out->logs == NULL)
+        return err_no_memory(err);
+    for (size_t i = 0; i < g->nlogs; i++) {
+        if (!may_hold(v, &g->logs[i], in) || !is_behind(base, g->logs[i].key))
+            continue;
+        if (out->instant == NULL)
+            out->instant = g->logs[i].instant;
+        out->logs[out->nlogs++] = g->logs[i].path;
+    }
+    return true;
+}
+
+bool view_needs_log(const struct view *v, const struct view_group *g, const bool *in,
+                    const struct log_file_name *name, size_t index)
+{
+    char key[INSTANT_KEY_SIZE] = "", time[INSTANT_KEY_SIZE];
+    const struct view_file *base = view_newest(g, in);
+    if (v->timeline->layout == 2)
+        return is_behind(base, v->timeline->commits.items[index].order_key);
+    if (name->instant.len >= sizeof time)
+        return false;
+    memcpy(time, name->instant.data, name->instant.len);
+    time[name->instant.len] = '\0';
+    return instant_key_read(time, key) && is_behind(base, key);
+}
+
+bool view_has_log(const struct view_group *g, const char *path)
+{
+    for (size_t i = 0; i < g->nlogs; i++)
+        if (strcmp(g->logs[i].path, path) == 0)
+            return true;
+    return false;
 }

@@ -26,25 +26,43 @@
 /* ---- slices ---- */
 
 static bool add_slice(struct planner *p, struct hudi_slices *list, size_t *capacity,
-                      const struct view_file *f, struct err *err)
+                      const struct hudi_slice *slice, struct err *err)
 {
     list->items = grow_array(p->arena, list->items, list->count, capacity, sizeof *list->items);
     if (list->items == NULL)
         return err_no_memory(err);
-    list->items[list->count++] = f->slice;
+    list->items[list->count++] = *slice;
     return true;
 }
 
-/* The slice that the window's last write to the group left. */
-static bool find_new_slice(const struct planner *p, const struct change *c,
-                           const struct view_file **out, struct err *err)
+/* The group's slice of the newest state, if it has one. */
+static bool add_new_slice(struct planner *p, struct hudi_slices *list, size_t *capacity,
+                          const struct view_group *g, struct err *err)
 {
-    *out = c->group == NULL ? NULL : view_slice(c->group, p->in_to);
-    if (c->replaced || c->last_commit < 0 || (*out != NULL && (*out)->commit == c->last_commit))
+    struct hudi_slice slice;
+    if (view_is_replaced(g, p->in_to) || !view_exists(&p->view, g, p->in_to))
+        return true;
+    return view_read(p->arena, &p->view, g, p->in_to, &slice, err) &&
+           add_slice(p, list, capacity, &slice, err);
+}
+
+/* The base file that the window's last write to the group left must be there. */
+static bool check_new_slice(const struct planner *p, const struct change *c, struct err *err)
+{
+    const struct view_file *f = c->group == NULL ? NULL : view_slice(c->group, p->in_to);
+    if (c->replaced || c->last_commit < 0 || (f != NULL && f->commit == c->last_commit))
         return true;
     return err_set(err, SQLSTATE_UNDEFINED_FILE,
                    "the file of file group \"%s\" that commit %s wrote is missing", c->file_id,
                    planner_commit_at(p, (size_t)c->last_commit)->requested);
+}
+
+static bool check_logs(const struct planner *p, struct err *err)
+{
+    for (size_t i = 0; i < p->timeline.commits.count; i++)
+        if (p->window[i] && !planner_check_logs(p, i, err))
+            return false;
+    return true;
 }
 
 /* Every group that a commit of the window wrote last must be there as it wrote it: a file that is
@@ -52,38 +70,45 @@ static bool find_new_slice(const struct planner *p, const struct change *c,
 static bool check_snapshot(struct planner *p, struct err *err)
 {
     struct changes changes;
-    const struct view_file *f;
     if (!changes_collect(p->arena, &p->view, p->window, p->in_after, p->metadata, true, &changes,
                          err))
         return false;
     for (size_t i = 0; i < changes.count; i++)
-        if (!find_new_slice(p, &changes.items[i], &f, err))
+        if (!check_new_slice(p, &changes.items[i], err))
             return false;
-    return true;
+    return check_logs(p, err);
 }
 
 static bool read_snapshot(struct planner *p, struct hudi_plan *out, struct err *err)
 {
     size_t room = 0;
-    if (!check_snapshot(p, err))
+    if (!check_snapshot(p, err) || !planner_keep_state(p, p->in_to, &out->read.state, err))
         return false;
-    for (size_t i = 0; i < p->view.ngroups; i++) {
-        const struct view_file *f = view_slice(&p->view.groups[i], p->in_to);
-        if (f != NULL && !add_slice(p, &out->read, &room, f, err))
+    for (size_t i = 0; i < p->view.ngroups; i++)
+        if (!add_new_slice(p, &out->read, &room, &p->view.groups[i], err))
             return false;
-    }
     return true;
 }
 
-/* The slice before the window; *out stays NULL with *reason set when it was cleaned. */
-static bool find_old_slice(struct planner *p, const struct change *c, const struct view_file **out,
+static bool begins_with(const struct view_group *g, const struct hudi_slice *s, const char *instant)
+{
+    if (s->path != NULL)
+        return strcmp(s->instant, instant) == 0;
+    for (size_t i = 0; i < g->nlogs; i++)
+        if (strcmp(g->logs[i].instant, instant) == 0)
+            return true;
+    return false;
+}
+
+/* The slice before the window; *reason is set when it was cleaned. */
+static bool find_old_slice(struct planner *p, const struct change *c, struct hudi_slice *out,
                            const char **reason, struct err *err)
 {
-    *out = c->group == NULL ? NULL : view_newest(c->group, p->in_after);
-    if (*out != NULL &&
-        (c->old_instant == NULL || strcmp((*out)->slice.instant, c->old_instant) == 0))
+    bool found = c->group != NULL && view_exists(&p->view, c->group, p->in_after);
+    if (found && !view_read(p->arena, &p->view, c->group, p->in_after, out, err))
+        return false;
+    if (found && (c->old_instant == NULL || begins_with(c->group, out, c->old_instant)))
         return true;
-    *out = NULL;
     *reason = arena_printf(p->arena, "files that commit %s needs were cleaned", p->plan->to);
     return *reason != NULL || err_no_memory(err);
 }
@@ -93,20 +118,24 @@ static bool read_changes(struct planner *p, const struct changes *changes, struc
                          const char **reason, struct err *err)
 {
     size_t read_room = 0, before_room = 0;
+    if (!check_logs(p, err) || !planner_keep_state(p, p->in_to, &out->read.state, err) ||
+        !planner_keep_state(p, p->in_after, &out->before.state, err))
+        return false;
+    out->rest.state = out->read.state;
     for (size_t i = 0; i < changes->count; i++) {
-        const struct view_file *f = NULL;
+        struct hudi_slice old;
         const struct change *c = &changes->items[i];
-        if (c->touched && !find_new_slice(p, c, &f, err))
-            return false;
-        if (f != NULL && !add_slice(p, &out->read, &read_room, f, err))
+        if (c->touched &&
+            (!check_new_slice(p, c, err) ||
+             (c->group != NULL && !add_new_slice(p, &out->read, &read_room, c->group, err))))
             return false;
         if (!c->may_lose || !c->existed)
             continue;
-        if (!find_old_slice(p, c, &f, reason, err))
+        if (!find_old_slice(p, c, &old, reason, err))
             return false;
-        if (f == NULL)
+        if (*reason != NULL)
             return true;
-        if (!add_slice(p, &out->before, &before_room, f, err))
+        if (!add_slice(p, &out->before, &before_room, &old, err))
             return false;
     }
     return true;
@@ -135,8 +164,9 @@ static bool read_rest(struct planner *p, struct hudi_plan *out, struct err *err)
 {
     size_t room = 0;
     for (size_t i = 0; i < p->view.ngroups; i++) {
-        const struct view_file *f = view_slice(&p->view.groups[i], p->in_to);
-        if (f != NULL && !is_read(out, &f->slice) && !add_slice(p, &out->rest, &room, f, err))
+        const struct view_group *g = &p->view.groups[i];
+        struct hudi_slice s = {.partition_path = g->partition, .file_id = g->file_id};
+        if (!is_read(out, &s) && !add_new_slice(p, &out->rest, &room, g, err))
             return false;
     }
     return true;

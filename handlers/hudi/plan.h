@@ -2,7 +2,7 @@
  *
  * Works on file listings, properties and commit metadata only; opens no data file. Everything is
  * borrowed from the arena that was passed in. spec: Apache Hudi timeline and file layout, table
- * versions 0 to 9; copy-on-write tables (others: 0A000). */
+ * versions 0 to 9. */
 #ifndef HUDI_PLAN_H
 #define HUDI_PLAN_H
 
@@ -13,6 +13,8 @@
 #include "base/arena.h"
 #include "base/attr.h"
 #include "base/err.h"
+#include "base/slice.h"
+#include "merge_mode.h"
 #include "objstore/objstore.h"
 
 struct hudi_names {
@@ -34,6 +36,8 @@ struct hudi_table {
     bool url_encoded;
     bool drops_partition_columns; /* partition columns stand in the path alone */
     bool has_meta_fields;
+    bool names_keys;             /* the key of a single field may be written "name:value" */
+    struct merge_mode merge;     /* of a merge-on-read table */
     bool timeline_is_utc;        /* hoodie.table.timeline.timezone */
     const char *payload_class;   /* Java class, or merge mode's name; NULL: none named */
     const char *timeline_folder; /* ".hoodie" or ".hoodie/timeline" */
@@ -46,16 +50,26 @@ struct hudi_table {
 MUST_USE bool hudi_table_open(struct arena *a, struct objstore *store, struct hudi_table *out,
                               struct err *err);
 
-struct hudi_slice {   /* one base file of a file group */
-    const char *path; /* relative to the table */
+/* The commits whose rows count; log files hold those of others too. */
+struct hudi_state;
+
+/* Are the rows that the commit of this requested time wrote part of the state? */
+bool hudi_state_has(const struct hudi_state *s, struct slice requested);
+
+struct hudi_slice { /* a file group at one time: a base file, log files to merge with it, or both */
+    const char *path; /* of the base file, relative to the table; NULL: none */
     const char *partition_path;
     const char *file_id;
-    const char *instant; /* requested time of the commit that wrote it */
+    const char
+        *instant;      /* requested time of the commit that wrote the base file, or the first log */
+    const char **logs; /* paths, in the order in which they are merged */
+    size_t nlogs;
 };
 
 struct hudi_slices {
     struct hudi_slice *items;
     size_t count;
+    const struct hudi_state *state; /* which blocks of the log files count */
 };
 
 enum hudi_plan_kind {

@@ -4,6 +4,43 @@
 
 #include <string.h>
 
+/* ---- states ---- */
+
+struct hudi_state {
+    const struct timeline *timeline;
+    const bool *in;
+};
+
+bool hudi_state_has(const struct hudi_state *s, struct slice requested)
+{
+    char text[INSTANT_KEY_SIZE], key[INSTANT_KEY_SIZE];
+    if (requested.len >= sizeof text)
+        return false;
+    memcpy(text, requested.data, requested.len);
+    text[requested.len] = '\0';
+    const struct instant *found = timeline_find(s->timeline, text);
+    if (found != NULL)
+        return s->in[found - s->timeline->commits.items];
+    return instant_key_read(text, key) && s->timeline->oldest_key != NULL &&
+           strcmp(key, s->timeline->oldest_key) < 0 && !timeline_is_pending(s->timeline, text);
+}
+
+bool planner_keep_state(struct planner *p, const bool *in, const struct hudi_state **out,
+                        struct err *err)
+{
+    size_t n = p->timeline.commits.count;
+    struct hudi_state *s = arena_alloc(p->arena, sizeof *s);
+    struct timeline *t = arena_alloc(p->arena, sizeof *t);
+    bool *copy = arena_alloc_array(p->arena, n + 1, sizeof *copy);
+    if (s == NULL || t == NULL || copy == NULL)
+        return err_no_memory(err);
+    *t = p->timeline;
+    memcpy(copy, in, n * sizeof *copy);
+    *s = (struct hudi_state){t, copy};
+    *out = s;
+    return true;
+}
+
 /* ---- timeline and position ---- */
 
 bool planner_load_timeline(struct arena *a, const struct hudi_table *t, struct timeline *out,
@@ -153,15 +190,26 @@ size_t planner_open_window(struct planner *p, size_t limit)
     return n;
 }
 
-/* Base files must have Hudi's own names: others (written by converters) would be overlooked. */
-static bool check_names(const struct commit_metadata *m, struct err *err)
+static struct slice base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slice_cstr(slash == NULL ? path : slash + 1);
+}
+
+static bool is_hudi_name(const struct planner *p, const char *path)
+{
+    struct base_file_name base;
+    struct log_file_name log;
+    return base_file_name_read(base_name(path), &base) ||
+           (p->table->merge_on_read && log_file_name_read(base_name(path), &log));
+}
+
+/* Files must have Hudi's own names: others (written by converters) would be overlooked. */
+static bool check_names(const struct planner *p, const struct commit_metadata *m, struct err *err)
 {
     for (size_t i = 0; i < m->nstats; i++) {
-        struct base_file_name name;
         const char *path = m->stats[i].path;
-        const char *slash = path == NULL ? NULL : strrchr(path, '/');
-        if (path != NULL &&
-            !base_file_name_read(slice_cstr(slash == NULL ? path : slash + 1), &name))
+        if (path != NULL && !is_hudi_name(p, path))
             return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
                            "data file \"%s\" does not have a name in Hudi's form", path);
     }
@@ -176,11 +224,13 @@ bool planner_load_metadata(struct planner *p, size_t i, struct err *err)
                               &p->metadata[i], err))
         return false;
     p->loaded[i] = true;
-    return check_names(&p->metadata[i], err);
+    return check_names(p, &p->metadata[i], err);
 }
 
 bool planner_load_needed(struct planner *p, bool all, struct err *err)
 {
+    for (size_t i = 0; i < p->timeline.commits.count; i++)
+        all |= p->table->merge_on_read && !p->in_to[i];
     for (size_t i = 0; i < p->timeline.commits.count; i++)
         if (all || !p->in_after[i] || planner_commit_at(p, i)->action == INSTANT_REPLACECOMMIT)
             if (!planner_load_metadata(p, i, err))
@@ -190,16 +240,27 @@ bool planner_load_needed(struct planner *p, bool all, struct err *err)
 
 /* ---- is the state at `to` still complete on disk? ---- */
 
+/* Does a commit of the state replace the group, whose files are all gone? */
+static bool is_replaced_somewhere(const struct planner *p, const struct write_stat *s)
+{
+    for (size_t i = 0; i < p->timeline.commits.count; i++)
+        for (size_t k = 0; p->in_to[i] && k < p->metadata[i].nreplaced; k++)
+            if (strcmp(p->metadata[i].replaced[k].file_id, s->file_id) == 0 &&
+                strcmp(p->metadata[i].replaced[k].partition, s->partition) == 0)
+                return true;
+    return false;
+}
+
 static bool holds_group(const struct planner *p, const char *partition, const char *file_id)
 {
     const struct view_group *g = view_find(&p->view, partition, file_id);
-    return g != NULL && view_newest(g, p->in_to) != NULL;
+    return g != NULL && view_exists(&p->view, g, p->in_to);
 }
 
 static bool is_replaced(const struct planner *p, const char *partition, const char *file_id)
 {
     const struct view_group *g = view_find(&p->view, partition, file_id);
-    return g != NULL && view_newest(g, p->in_to) != NULL && view_slice(g, p->in_to) == NULL;
+    return g != NULL && view_exists(&p->view, g, p->in_to) && view_is_replaced(g, p->in_to);
 }
 
 /* Is `instant` one of the commits of the state, or older than the timeline? */
@@ -213,15 +274,46 @@ static bool is_in_state(const struct planner *p, const char *instant)
            strcmp(key, p->timeline.oldest_key) < 0;
 }
 
+/* Is the slice that began with `instant` there, as the state sees it? */
+static bool holds_slice(const struct planner *p, const struct view_group *g, const char *instant)
+{
+    const struct view_file *f = g == NULL ? NULL : view_newest(g, p->in_to);
+    if (f != NULL)
+        return strcmp(f->slice.instant, instant) == 0;
+    for (size_t i = 0; g != NULL && i < g->nlogs; i++)
+        if (strcmp(g->logs[i].instant, instant) == 0)
+            return true;
+    return false;
+}
+
 /* A later commit rewrote the slice of `prev_commit`: if the state needs it, it must lie there. */
 static bool has_source(const struct planner *p, const struct write_stat *s)
 {
-    if (s->prev_commit == NULL || !is_in_state(p, s->prev_commit) ||
+    if (s->is_log || s->prev_commit == NULL || !is_in_state(p, s->prev_commit) ||
         is_replaced(p, s->partition, s->file_id))
         return true;
-    const struct view_group *g = view_find(&p->view, s->partition, s->file_id);
-    const struct view_file *f = g == NULL ? NULL : view_newest(g, p->in_to);
-    return f != NULL && strcmp(f->slice.instant, s->prev_commit) == 0;
+    return holds_slice(p, view_find(&p->view, s->partition, s->file_id), s->prev_commit);
+}
+
+bool planner_check_logs(const struct planner *p, size_t commit, struct err *err)
+{
+    const struct commit_metadata *m = &p->metadata[commit];
+    for (size_t i = 0; i < m->nstats; i++) {
+        struct log_file_name name;
+        const struct write_stat *s = &m->stats[i];
+        const struct view_group *g = view_find(&p->view, s->partition, s->file_id);
+        if (!s->is_log || !log_file_name_read(base_name(s->path), &name))
+            continue;
+        if (g != NULL && (view_has_log(g, s->path) || view_is_replaced(g, p->in_to) ||
+                          !view_needs_log(&p->view, g, p->in_to, &name, commit)))
+            continue;
+        if (g == NULL && is_replaced_somewhere(p, s))
+            continue;
+        return err_set(err, SQLSTATE_UNDEFINED_FILE,
+                       "log file \"%s\" that commit %s wrote is missing", s->path,
+                       planner_commit_at(p, commit)->requested);
+    }
+    return true;
 }
 
 static bool is_made_later(const struct planner *p, const struct replaced_group *r)
@@ -237,8 +329,14 @@ static bool is_made_later(const struct planner *p, const struct replaced_group *
 
 static bool is_complete(const struct planner *p)
 {
+    bool is_newest = true;
+    struct err missing;
+    for (size_t i = 0; i < p->timeline.commits.count; i++)
+        is_newest &= p->in_to[i];
     for (size_t i = 0; i < p->timeline.commits.count; i++) {
         const struct commit_metadata *m = &p->metadata[i];
+        if (p->in_to[i] && !is_newest && !planner_check_logs(p, i, &missing))
+            return false;
         for (size_t k = 0; !p->in_to[i] && k < m->nstats; k++)
             if (!has_source(p, &m->stats[k]))
                 return false;

@@ -50,6 +50,9 @@ MUST_USE bool planner_start(struct planner *p, struct err *err);
  * (NULL: than any). */
 MUST_USE bool planner_stop_before_pending(struct planner *p, const char *after_key,
                                           struct err *err);
+/* A state that outlives the planner: exactly the commits with in[index], and archived ones. */
+MUST_USE bool planner_keep_state(struct planner *p, const bool *in, const struct hudi_state **out,
+                                 struct err *err);
 /* Fills in_after; *reason is set instead when the way from there is lost. */
 MUST_USE bool planner_locate(struct planner *p, const struct position *at, const char **reason,
                              struct err *err);
@@ -58,11 +61,14 @@ MUST_USE bool planner_stop_at(struct planner *p, const char *upto, struct err *e
 /* Fills window and in_to with the first `limit` usable commits that are not done. Returns how many. */
 size_t planner_open_window(struct planner *p, size_t limit);
 MUST_USE bool planner_load_metadata(struct planner *p, size_t i, struct err *err);
-/* Of all commits, or of those that the window needs: its own, later ones, replacements. */
+/* Of all commits, or of those that the window needs: its own, later ones, replacements. A merge-on-read
+ * table with later ones needs all: the state's log files must be looked for. */
 MUST_USE bool planner_load_needed(struct planner *p, bool all, struct err *err);
 /* When files of the state at `to` were cleaned: opens the window up to the newest usable commit. False:
  * that does not help, because a pending commit is in the way. */
 MUST_USE bool planner_widen_until_complete(struct planner *p, size_t *commits);
+/* Errors: 58P01 a log file that the commit wrote and the state needs is missing */
+MUST_USE bool planner_check_logs(const struct planner *p, size_t commit, struct err *err);
 /* Largest requested time on the timeline, 17 digits; "" when it is empty. */
 const char *planner_newest_key(const struct planner *p);
 

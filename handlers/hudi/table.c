@@ -2,7 +2,8 @@
  *
  * The rule for refusing: a table that would be read wrongly or incompletely is refused with the
  * property that says so; what only matters to writers is ignored. Nothing is merged when a
- * copy-on-write table is read, so its merger and payload class do not matter here.
+ * copy-on-write table is read, so its merger and payload class do not matter; those of a merge-on-read
+ * table are understood by merge_mode.c.
  *
  * Writers replace hoodie.properties by deleting and writing it, with hoodie.properties.backup in
  * between; readers are meant to take the backup then. */
@@ -127,10 +128,7 @@ static bool read_type(const struct properties *p, struct hudi_table *t, struct e
 {
     const char *type = find_text(p, "hoodie.table.type");
     t->merge_on_read = type != NULL && strcasecmp(type, "MERGE_ON_READ") == 0;
-    if (t->merge_on_read)
-        return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                       "merge-on-read tables come with a later release");
-    if (type != NULL && strcasecmp(type, "COPY_ON_WRITE") != 0)
+    if (type != NULL && !t->merge_on_read && strcasecmp(type, "COPY_ON_WRITE") != 0)
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
                        "Hudi table type \"%.64s\" is not supported", type);
     return true;
@@ -196,12 +194,41 @@ static const char *find_payload(const struct properties *p)
     return NULL;
 }
 
+/* ComplexKeyGenerator and its like: some releases name a single field, others do not. */
+static bool names_keys(const struct properties *p)
+{
+    static const char *const keys[] = {"hoodie.table.keygenerator.class",
+                                       "hoodie.table.keygenerator.type",
+                                       "hoodie.datasource.write.keygenerator.class"};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *v = find_text(p, keys[i]);
+        if (v != NULL && (strcasestr(v, "complex") != NULL || strcasestr(v, "custom") != NULL))
+            return true;
+    }
+    return false;
+}
+
+static bool read_merge(struct arena *a, const struct properties *p, struct hudi_table *t,
+                       struct err *err)
+{
+    if (!t->merge_on_read)
+        return true;
+    if (!t->has_meta_fields && t->record_key.count == 0)
+        return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                       "merge-on-read tables with neither meta fields nor a record key are not "
+                       "supported");
+    return merge_mode_read(a, p, t->version, t->ordering.count > 0, &t->merge, err) &&
+           (t->merge.ordering == NULL ||
+            read_names(a, t->merge.ordering, false, &t->ordering, err));
+}
+
 static bool read_columns(struct arena *a, const struct properties *p, struct hudi_table *t,
                          struct err *err)
 {
     const char *ordering = find_text(p, "hoodie.table.ordering.fields");
     if (ordering == NULL)
         ordering = find_text(p, "hoodie.table.precombine.field");
+    t->has_meta_fields = properties_find_bool(p, "hoodie.populate.meta.fields", true);
     return read_names(a, find_text(p, "hoodie.table.recordkey.fields"), false, &t->record_key,
                       err) &&
            read_names(a, ordering, false, &t->ordering, err) &&
@@ -216,7 +243,7 @@ bool hudi_table_open(struct arena *a, struct objstore *store, struct hudi_table 
     if (!read_properties(a, store, &p, err) || !read_version(&p, out, err) ||
         !check_formats(&p, err) || !check_bootstrap(a, store, &p, err) ||
         !read_type(&p, out, err) || !read_columns(a, &p, out, err) ||
-        !read_folders(a, &p, out, err))
+        !read_merge(a, &p, out, err) || !read_folders(a, &p, out, err))
         return false;
     const char *zone = find_text(&p, "hoodie.table.timeline.timezone");
     out->name = properties_find(&p, "hoodie.table.name");
@@ -226,7 +253,7 @@ bool hudi_table_open(struct arena *a, struct objstore *store, struct hudi_table 
         properties_find_bool(&p, "hoodie.datasource.write.partitionpath.urlencode", false);
     out->drops_partition_columns =
         properties_find_bool(&p, "hoodie.datasource.write.drop.partition.columns", false);
-    out->has_meta_fields = properties_find_bool(&p, "hoodie.populate.meta.fields", true);
+    out->names_keys = names_keys(&p);
     out->timeline_is_utc = zone != NULL && strcasecmp(zone, "UTC") == 0;
     out->payload_class = find_payload(&p);
     return true;

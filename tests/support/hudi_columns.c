@@ -8,6 +8,8 @@
 
 #include "duck.h"
 #include "plan.h"
+#include "relation.h"
+#include "base/scratch.h"
 #include "base/json.h"
 
 #define COLUMNS_MAX 1000
@@ -74,7 +76,7 @@ static bool is_time(const char *type)
 static void add(const struct duck_vector *v)
 {
     static const char *const left_out[] = {"_hoodie_commit_seqno", "_hoodie_file_name",
-                                           "_hoodie_operation"};
+                                           "_hoodie_operation", "__slice", "__seq"};
     for (size_t i = 0; i < ARRAY_LEN(left_out); i++)
         if (strcmp(v->name, left_out[i]) == 0)
             return;
@@ -93,32 +95,16 @@ static void add(const struct duck_vector *v)
         found[found_count++] = (struct found){v->name, type};
 }
 
-static void add_file(struct duck *d, const char *path)
+/* Columns of base files, and of the records of log files. */
+static void add_snapshot(struct duck *d, const struct hudi_table *t, const struct hudi_plan *plan)
 {
     struct err err;
-    struct buf b;
-    struct duck_vector *v;
-    size_t n;
-    buf_init(&b, 1 << 20);
-    buf_append_cstr(&b, "SELECT * FROM read_parquet(");
-    duck_put_text(&b, path);
-    buf_append_cstr(&b, ", hive_partitioning=false)");
-    if (!duck_describe(d, &a, buf_cstr(&b) == NULL ? "" : buf_cstr(&b), &v, &n, &err))
+    struct relation r;
+    if (!relation_open(&a, d, t, NULL, &plan->read, &r, &err))
         die(&err);
-    for (size_t i = 0; i < n; i++)
-        add(&v[i]);
-    buf_fini(&b);
-}
-
-static void add_snapshot(struct duck *d, struct objstore *store, const struct hudi_plan *plan)
-{
-    struct err err;
-    for (size_t i = 0; i < plan->read.count; i++) {
-        const char *path;
-        if (!objstore_fetch(store, &a, plan->read.items[i].path, &path, &err))
-            die(&err);
-        add_file(d, path);
-    }
+    for (size_t i = 0; i < r.count; i++)
+        for (size_t k = 0; k < r.groups[i].column_count; k++)
+            add(&r.groups[i].columns[k]);
 }
 
 static void put_names(struct buf *b, const char *name, const struct hudi_names *names)
@@ -152,9 +138,12 @@ int main(int argc, char **argv)
     struct duck *d;
     if (argc != 3)
         return 2;
-    struct duck_settings settings = {
-        .library = argv[1], .temp_directory = "/tmp", .memory_mb = 256, .threads = 1};
+    struct scratch scratch;
     arena_init(&a, 0);
+    if (!scratch_open(&a, NULL, &scratch, &err))
+        die(&err);
+    struct duck_settings settings = {
+        .library = argv[1], .temp_directory = scratch.folder, .memory_mb = 256, .threads = 1};
     if (!objstore_open_local(argv[2], argv[2], &store, &err) ||
         !hudi_table_open(&a, store, &t, &err) || !hudi_instants_list(&a, &t, &instants, &err) ||
         !duck_open(&settings, &d, &err))
@@ -162,7 +151,7 @@ int main(int argc, char **argv)
     for (size_t n = 1; n <= instants.count; n++) {
         if (!hudi_plan_make(&a, &t, NULL, NULL, (int64_t)n, &plan, &err))
             die(&err);
-        add_snapshot(d, store, &plan);
+        add_snapshot(d, &t, &plan);
     }
     struct buf b;
     buf_init(&b, 1 << 24);
@@ -175,6 +164,7 @@ int main(int argc, char **argv)
     fwrite(buf_data(&b), 1, buf_length(&b), stdout);
     buf_fini(&b);
     duck_close(d);
+    scratch_close(&scratch);
     objstore_close(store);
     arena_fini(&a);
     return 0;

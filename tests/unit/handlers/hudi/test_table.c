@@ -74,9 +74,6 @@ static void test_oldest_version_names_little(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    expect_refused("hoodie.table.name=t\nhoodie.table.type=MERGE_ON_READ\n",
-                   SQLSTATE_FEATURE_NOT_SUPPORTED,
-                   "merge-on-read tables come with a later release");
     expect_refused("hoodie.table.name=t\nhoodie.table.type=OTHER\n", SQLSTATE_FEATURE_NOT_SUPPORTED,
                    "\"OTHER\"");
     expect_refused("hoodie.table.name=t\nhoodie.table.version=10\n", SQLSTATE_FEATURE_NOT_SUPPORTED,
