@@ -9,6 +9,7 @@ hudi_writer or unpacked ones below its folder, tasks, and runs of the job proces
         h.run(task)                              # one run of the job, in a process of its own
         h.outcome(task)                          # state and last_log
 """
+import copy
 import json
 import os
 import pathlib
@@ -31,8 +32,36 @@ def duckdb_library():
 
 
 class Hudi:
+    lane = ""
+
     def __init__(self, **settings):
         self.cluster = Cluster(**settings)
+
+    def new_lane(self, number):
+        """The same cluster with settings of its own, for work side by side."""
+        other = copy.copy(self)
+        other.lane = str(number)
+        other.held = {}
+        other.write_config()
+        return other
+
+    def connection(self, user):
+        """Of a lane: held open, since a psql a statement takes longer than what most statements do."""
+        import psycopg2 # Debian's; only who asks for lanes needs it
+        if user not in self.held:
+            self.held[user] = psycopg2.connect(self.cluster.direct.dsn(user))
+            self.held[user].autocommit = True
+        return self.held[user]
+
+    def held_sql(self, text, user):
+        with self.connection(user).cursor() as cursor:
+            cursor.execute(text)
+            rows = cursor.fetchall() if cursor.description else []
+        return "\n".join("|".join("" if v is None else str(v) for v in row) for row in rows)
+
+    def close_lane(self):
+        for connection in self.held.values():
+            connection.close()
 
     def __enter__(self):
         self.cluster.__enter__()
@@ -54,7 +83,7 @@ class Hudi:
         lines = {"service": f"host=127.0.0.1 port={self.cluster.postgres.port} user=service password=service",
                  "hudi_local_roots": str(self.folder), "duckdb_library": duckdb_library(),
                  "log_level": "warning", **settings}
-        self.config = self.folder / "pgveneer.conf"
+        self.config = self.folder / f"pgveneer{self.lane}.conf"
         self.config.write_text("".join(f"{k} = '{v}'\n" for k, v in lines.items()))
         self.config.chmod(0o644)
 
@@ -63,6 +92,8 @@ class Hudi:
                               stderr=None, **popen)
 
     def sql(self, text, user="app", **more):
+        if self.lane and not more:
+            return self.held_sql(text, user)
         return self.cluster.direct.sql(text, user=user, **more)
 
     def sql_error(self, text, user="app"):

@@ -10,7 +10,7 @@ from cluster import Scenarios, equal
 from hudi_sync import Hudi, quote
 from s3 import Server
 
-SOME = ["rs_cow_v6_complexkeygen_hivestyle", "rs_cow_v9_timebasedkeygen_nonhivestyle",
+SOME = ["rs_cow_v6_complexkeygen_hivestyle", "rs_mor_v8_trips_8i3u1d", "rs_cow_v9_timebasedkeygen_nonhivestyle",
         "tr_hudi_non_extractable_partition_path", "rs_cow_v9_lance_nonpartitioned"]
 
 
@@ -49,7 +49,8 @@ class Stored(Hudi):
 
 def check_tables(s, h, server, names, faulty):
     counts = {"read": 0, "refused": 0, "instants": 0}
-    known = {t: v for t, v in tables.manifest().items() if v["type"] == "COW"}
+    known = tables.manifest()
+    h = h.new_lane(1)
     for title in names or known:
         def both(title=title, table=known[title]):
             folder = tables.unpack(h, title, table["archive"])
@@ -66,10 +67,11 @@ def check_tables(s, h, server, names, faulty):
                 counts["read"] += 1
             finally:
                 server.faults.clear()
-                tables.drop_leftovers(h)
+                tables.drop_tables(h)
                 shutil.rmtree(h.folder / title)
                 server.remove_folder("lake", f"tables/{title}")
         s.run(f"{title}{', some requests fail' if faulty else ''}", both)
+    h.close_lane()
     print(f"stores: {counts['read'] + counts['refused']} of {len(names or known)} tables ({counts['read']} read, "
           f"{counts['refused']} refused as they must be), {counts['instants']} instants")
 
