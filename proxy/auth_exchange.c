@@ -21,6 +21,9 @@
  * stands in its log. The same with a message that we do not understand: it goes to the server as it
  * is. If the server should accept one, the login ends here all the same.
  *
+ * Each exchange binds to the TLS connection that it runs on, where it is one: the client to our certificate
+ * if it wants, we to the server's always, so nobody can stand between us and the server either.
+ *
  * Our own errors are the two about channel binding, which the server cannot know of, and those about
  * a server that does not prove that it has the verifier.
  *
@@ -49,8 +52,10 @@ struct auth_exchange {
     char *user; /* owns; for errors */
     uint8_t end_point[SCRAM_MAX_BINDING_BYTES];
     size_t end_point_bytes;
-    bool has_verifier; /* it was looked up */
-    bool is_usable;    /* and it is one of SCRAM */
+    uint8_t server_end_point[SCRAM_MAX_BINDING_BYTES];
+    size_t server_end_point_bytes; /* 0: our login does not bind */
+    bool has_verifier;             /* it was looked up */
+    bool is_usable;                /* and it is one of SCRAM */
     struct scram_verifier verifier;
     struct scram_verifier shown; /* salt and iterations that the server presents */
     struct scram_server *accepts;
@@ -97,6 +102,14 @@ bool auth_exchange_offer(const struct auth_exchange *x, struct buf *to_client)
     size_t skipped = x->end_point_bytes > 0 ? 0 : sizeof SCRAM_PLUS_MECHANISM;
     struct wire_auth m = {WIRE_AUTH_SASL, slice_of(list + skipped, sizeof list - skipped)};
     return wire_write_auth(to_client, &m);
+}
+
+void auth_exchange_bind_server(struct auth_exchange *x, struct slice end_point)
+{
+    if (end_point.len == 0 || end_point.len > sizeof x->server_end_point)
+        return;
+    memcpy(x->server_end_point, end_point.data, end_point.len);
+    x->server_end_point_bytes = end_point.len;
 }
 
 void auth_exchange_set_verifier(struct auth_exchange *x, struct slice text)
@@ -152,9 +165,13 @@ static bool ask_server(struct auth_exchange *x, struct buf *to_server, struct er
 {
     struct buf first;
     struct wire_sasl_initial m = {.mechanism = slice_cstr(SCRAM_MECHANISM), .has_data = true};
+    struct slice end_point = slice_of((const char *)x->server_end_point, x->server_end_point_bytes);
+    if (!scram_client_new(slice_of("", 0), NULL, &x->logs_in, err))
+        return false;
+    if (scram_client_set_binding(x->logs_in, end_point))
+        m.mechanism = slice_cstr(SCRAM_PLUS_MECHANISM);
     buf_init(&first, SCRAM_MAX_MESSAGE_BYTES);
-    bool ok = scram_client_new(slice_of("", 0), NULL, &x->logs_in, err) &&
-              scram_client_write_first(x->logs_in, &first, err);
+    bool ok = scram_client_write_first(x->logs_in, &first, err);
     m.data = buf_slice(&first);
     ok = ok && (wire_write_sasl_initial(to_server, &m) || err_no_memory(err));
     buf_fini(&first);

@@ -29,6 +29,9 @@ void auth_exchange_free(struct auth_exchange *x); /* NULL: nothing */
 
 /* The AuthenticationSASL that the client gets in place of the server's. */
 MUST_USE bool auth_exchange_offer(const struct auth_exchange *x, struct buf *to_client);
+/* The server offers PLUS, and its certificate has this hash: our own login binds to it. Before the
+ * client's first message. */
+void auth_exchange_bind_server(struct auth_exchange *x, struct slice end_point);
 /* What pg_authid holds for the user: a SCRAM verifier, or anything else, for which no proof is right.
  * Once, at any time. */
 void auth_exchange_set_verifier(struct auth_exchange *x, struct slice text);

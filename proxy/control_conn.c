@@ -21,6 +21,7 @@
 #include "protocol/client_msg.h"
 #include "protocol/scram.h"
 #include "protocol/server_msg.h"
+#include "tls.h"
 
 #define STATES(X)                                                                                  \
     X(CONNECTING, "waits for the socket")                                                          \
@@ -135,7 +136,17 @@ static bool answer_md5(struct control_conn *c, struct slice salt, struct err *er
     return wire_write_password(&c->out, slice_cstr(answer)) || err_no_memory(err);
 }
 
-static bool begin_scram(struct control_conn *c, struct buf *first, struct err *err)
+/* Binds the login to the server's certificate where the server can do that too. */
+static bool bind_scram(struct control_conn *c, const struct wire_auth *m)
+{
+    uint8_t hash[TLS_MAX_END_POINT_BYTES];
+    size_t bytes;
+    return wire_auth_has_mechanism(m, SCRAM_PLUS_MECHANISM) &&
+           conn_tls_end_point(c->conn, hash, &bytes) &&
+           scram_client_set_binding(c->scram, slice_of((const char *)hash, bytes));
+}
+
+static bool begin_scram(struct control_conn *c, struct err *err)
 {
     const struct credential *known = &c->credential;
     bool has_keys = known->kind == CREDENTIAL_SCRAM_KEY;
@@ -146,7 +157,7 @@ static bool begin_scram(struct control_conn *c, struct buf *first, struct err *e
     if (has_keys)
         scram_client_set_keys(c->scram, known->client_key,
                               known->has_server_key ? known->server_key : NULL);
-    return scram_client_write_first(c->scram, first, err);
+    return true;
 }
 
 static bool begin_sasl(struct control_conn *c, const struct wire_auth *m, struct err *err)
@@ -156,8 +167,12 @@ static bool begin_sasl(struct control_conn *c, const struct wire_auth *m, struct
     if (c->scram != NULL || !wire_auth_has_mechanism(m, SCRAM_MECHANISM))
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
                        "the server offers no SASL mechanism that pgveneer knows");
+    if (!begin_scram(c, err))
+        return false;
+    if (bind_scram(c, m))
+        answer.mechanism = slice_cstr(SCRAM_PLUS_MECHANISM);
     buf_init(&first, SCRAM_MAX_MESSAGE_BYTES);
-    bool ok = begin_scram(c, &first, err);
+    bool ok = scram_client_write_first(c->scram, &first, err);
     answer.data = buf_slice(&first);
     ok = ok && (wire_write_sasl_initial(&c->out, &answer) || err_no_memory(err));
     buf_fini(&first);

@@ -133,7 +133,7 @@ static enum relay_verdict follow(struct session *s, enum auth_outcome outcome,
     return send_both(s, to_client, to_server);
 }
 
-static enum relay_verdict begin_exchange(struct session *s)
+static enum relay_verdict begin_exchange(struct session *s, const struct wire_auth *m)
 {
     struct auth *a = &s->login->auth;
     struct buf offer;
@@ -143,6 +143,10 @@ static enum relay_verdict begin_exchange(struct session *s)
     bool binds = conn_tls_end_point(s->client, hash, &hash_bytes);
     struct slice end_point = slice_of((const char *)hash, binds ? hash_bytes : 0);
     a->exchange = auth_exchange_new(slice_cstr(s->user), end_point);
+    bool server_binds = wire_auth_has_mechanism(m, SCRAM_PLUS_MECHANISM) &&
+                        conn_tls_end_point(s->server, hash, &hash_bytes);
+    if (a->exchange != NULL && server_binds)
+        auth_exchange_bind_server(a->exchange, slice_of((const char *)hash, hash_bytes));
     buf_init(&offer, 256);
     bool ok = a->exchange != NULL && auth_exchange_offer(a->exchange, &offer);
     if (ok)
@@ -205,7 +209,7 @@ static enum relay_verdict on_challenge(struct session *s, const struct wire_auth
     struct auth *a = &s->login->auth;
     if (m->kind == WIRE_AUTH_SASL && config_of(s)->auth_terminates && !a->is_open &&
         wire_auth_has_mechanism(m, SCRAM_MECHANISM))
-        return begin_exchange(s);
+        return begin_exchange(s, m);
     auth_record_on_server(&a->record, m);
     if (auth_record_needs_verifier(&a->record) && !a->has_asked)
         ask_for_verifier(s);

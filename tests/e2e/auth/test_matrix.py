@@ -3,13 +3,16 @@ this test reads, with libpq; then the same legs with drivers that have a protoco
 asks for SCRAM, md5, a password, nothing (trust), or rejects, and has TLS; where its leg is plain, the proxy does not use it."""
 import asyncio
 import os
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "support"))
 from certificates import Authority  # noqa: E402
 from cluster import ROOT, Cluster, Scenarios, build_dir, equal  # noqa: E402
+from rawpg import SSL_REQUEST  # noqa: E402
 
 try:
     import asyncpg
@@ -230,6 +233,64 @@ def check_certificates(s, setting):
             child.stop()
 
 
+class Between:
+    """Somebody between pgveneer and the server, with TLS to both and a certificate of its own."""
+
+    def __init__(self, setting):
+        self.server_port = setting.c.postgres.port
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(setting.other.cert, setting.other.key)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.sessions = 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        server = socket.create_connection(("127.0.0.1", self.server_port))
+        client.recv(8, socket.MSG_WAITALL)
+        client.sendall(b"S")
+        server.sendall(SSL_REQUEST)
+        server.recv(1)
+        outward = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        outward.check_hostname, outward.verify_mode = False, ssl.CERT_NONE
+        pair = self.context.wrap_socket(client, server_side=True), outward.wrap_socket(server)
+        self.sessions += 1
+        threading.Thread(target=self.copy, args=pair, daemon=True).start()
+        self.copy(*reversed(pair))
+
+    @staticmethod
+    def copy(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+def check_between(s, setting):
+    @s.scenario("nobody can stand between pgveneer and the server")
+    def _():
+        between = Between(setting)
+        backend = f"host=127.0.0.1 port={between.port}"
+        for mode, wanted in (("terminate", "SCRAM channel binding check failed"), ("relay", "works")):
+            child = setting.c.start_proxy("proxy", name=f"between_{mode}", auth=mode, threads="1", backend=backend,
+                                          client_tls_sslmode="disable", server_tls_sslmode="require")
+            got = connect(child, "u_scram")  # relayed, a plain client cannot bind: it sees nothing wrong
+            assert wanted in got, f"{mode}: {got}"
+            child.stop()
+        assert between.sessions >= 2, between.sessions
+        between.listener.close()
+
+
 def main():
     s = Scenarios("matrix")
     topologies, methods = readme_tables()
@@ -242,6 +303,7 @@ def main():
         check_methods(s, setting, topologies, [(m[0], "u_" + m[0].split("-")[0], m[1]) for m in methods])
         check_drivers(s, setting)
         check_certificates(s, setting)
+        check_between(s, setting)
     return s.finish()
 
 

@@ -192,7 +192,8 @@ static void test_passwords(void **state)
     l = login_of("Pencil");
     assert_int_equal(run(&l), REFUSED_BY_SERVER);
     l = login_of("pencil");
-    l.gs2_flag = 'y'; /* may be said on a plain leg, but c= does not repeat it: the server's to judge */
+    l.gs2_flag =
+        'y'; /* may be said on a plain leg, but c= does not repeat it: the server's to judge */
     assert_int_equal(run(&l), FORWARDED);
 }
 
