@@ -59,7 +59,7 @@ static void on_lookup_failed(struct session *s, const struct err *why)
         return;
     }
     log_err(LOG_LEVEL_ERROR, s->who, "cannot look up the password", why);
-    bool is_passing = err_is_transient(why);
+    bool is_passing = err_is_transient(why) || strcmp(why->sqlstate, SQLSTATE_QUERY_CANCELED) == 0;
     err_set(&err, is_passing ? SQLSTATE_CANNOT_CONNECT_NOW : SQLSTATE_CONFIG_FILE_ERROR,
             "the proxy cannot look up passwords");
     err_hint(&err, "The service login of pgveneer %s; see its log.",

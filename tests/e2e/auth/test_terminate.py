@@ -4,12 +4,13 @@ import os
 import re
 import statistics
 import struct
+import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "support"))
-from cluster import Cluster, Endpoint, Scenarios, equal  # noqa: E402
+from cluster import Cluster, Endpoint, Scenarios, equal, pg_bin, wait_until  # noqa: E402
 from rawpg import Raw, ServerError, cstr, fields as raw_fields, message  # noqa: E402
 
 HBA = """local all postgres trust
@@ -76,9 +77,10 @@ def failed(c, user, sqlstate, text, password="geheim", **more):
     equal((got["C"], got["M"]), (sqlstate, text), user)
 
 
-def main():
-    s = Scenarios("terminate")
-    with Cluster(superuser_service=True) as c:
+def run(title, version=None):
+    """All scenarios in front of one version of the server; the exit code."""
+    s = Scenarios(title)
+    with Cluster(superuser_service=True, version=version) as c:
         prepare(c)
         proxy = c.start_proxy("proxy", auth="terminate")
 
@@ -177,6 +179,21 @@ def main():
                     times.append((time.monotonic() - start) * 1000)
                 print(f"     {user}: median {statistics.median(times):.1f} ms")
 
+        if version is None:
+            @s.scenario("a lookup that hangs, or dies")
+            def _():
+                lookup_hangs(c)
+
+        @s.scenario("pg_basebackup and pg_dump")
+        def _():
+            if version is not None:
+                return print("     not with the programs of an older version", flush=True)
+            for args, user in ((["pg_basebackup", "-D", c.folder / "backup", "-X", "none", "-c", "fast"], "u_repl"),
+                               (["pg_dump", "-s", "app"], "u_scram")):
+                done = subprocess.run([pg_bin(args[0]), *args[1:]], text=True, capture_output=True, timeout=60,
+                                      env=c.proxy.env(user=user, PGPASSWORD="geheim"))
+                equal(done.returncode, 0, done.stderr)
+
         @s.scenario("a lookup that is not possible")
         def _():
             lookup_fails(c)
@@ -272,6 +289,39 @@ def lookup_fails(c):
     assert "cannot look up the password" in log, log
     c.direct.sql("ALTER ROLE service NOSUPERUSER", user="postgres", dbname="postgres")
     refused("no_rights", "F0000", "auth_query")
+
+
+def lookup_hangs(c):
+    def waiting(seconds):
+        return wait_until(lambda: c.direct.sql(
+            f"SELECT pid FROM pg_stat_activity WHERE usename = 'service' AND query LIKE '%pg_sleep({seconds})%'",
+            user="postgres", dbname="postgres"), "the lookup")
+
+    def start(seconds, timeout):
+        child = c.start_proxy("proxy", name=f"hangs{seconds}", auth="terminate", client_login_timeout=timeout,
+                              auth_query=f"SELECT $1::text, '' FROM pg_sleep({seconds})")
+        return child, Endpoint("127.0.0.1", child.settings["listen_port"])
+    child, endpoint = start(600, "1")
+    with Raw(endpoint.host, endpoint.port, user="u_scram", dbname="app") as gone:
+        gone.start()
+        gone.message()
+        waiting(600)
+    got = login(endpoint, "u_scram")
+    equal((got["C"], got["M"]), ("57014", "canceling authentication due to timeout"), "a client that waits")
+    child.stop()
+    child, endpoint = start(601, "30")
+    got = []
+    client = threading.Thread(target=lambda: got.append(login(endpoint, "u_scram")))
+    client.start()
+    kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(601)%' AND "
+    wait_until(lambda: c.direct.sql(kill + "usename = 'service'", user="postgres", dbname="postgres") and got,
+               "the end of each lookup, that of pg_isready too")
+    equal((got[0]["C"], got[0]["M"]), ("57P03", "the proxy cannot look up passwords"), "a lookup that dies")
+    child.stop()
+
+
+def main():
+    return run("terminate") or run("terminate, PostgreSQL 18", 18)
 
 
 if __name__ == "__main__":

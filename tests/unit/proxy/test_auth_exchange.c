@@ -22,6 +22,8 @@ struct login {
     struct slice client_binding; /* empty: the client does not bind */
     struct slice proxy_binding;  /* empty: the client's leg is plain */
     char gs2_flag;               /* 0: the client's own */
+    struct slice server_binding; /* of the server's certificate; empty: its leg is plain */
+    struct slice seen_binding;   /* what the proxy sees of it */
     /* outcome */
     struct err err;
     struct credential credential;
@@ -41,12 +43,15 @@ static struct wire_auth auth_of(const struct buf *message)
     return m;
 }
 
-static struct slice initial_of(const struct buf *message)
+/* The message's data, and the server has taken its choice. */
+static struct slice initial_of(const struct buf *message, struct scram_server *server)
 {
     struct wire_reader r;
     struct wire_sasl_initial m;
+    struct err err;
     wire_reader_init(&r, body_of(message));
     assert_true(wire_read_sasl_initial(&r, &m));
+    assert_true(scram_server_select(server, m.mechanism, &err));
     return m.data;
 }
 
@@ -76,6 +81,8 @@ static void begin(struct ends *e, struct login *l)
     if (l->client_binding.len > 0)
         assert_true(scram_client_set_binding(e->client, l->client_binding));
     assert_true(scram_server_new(&l->stored, NULL, &e->server, &err));
+    scram_server_set_binding(e->server, l->server_binding);
+    auth_exchange_bind_server(e->x, l->seen_binding);
     buf_init(&e->to_client, 65536);
     buf_init(&e->to_server, 65536);
     buf_init(&e->text, 65536);
@@ -119,7 +126,7 @@ static enum auth_outcome first_round(struct ends *e, struct login *l)
         return o;
     assert_int_equal(auth_exchange_on_header(e->x, 'Q', 100), AUTH_WAIT);
     buf_clear(&e->text);
-    assert_true(scram_server_challenge(e->server, initial_of(&e->to_server), &e->text, &l->err));
+    assert_true(scram_server_challenge(e->server, initial_of(&e->to_server, e->server), &e->text, &l->err));
     struct wire_auth challenge = {WIRE_AUTH_SASL_CONTINUE, buf_slice(&e->text)};
     return auth_exchange_on_server(e->x, &challenge, &e->to_client, &l->err);
 }
@@ -239,6 +246,20 @@ static void test_binding(void **state)
     assert_int_equal(run(&l), FORWARDED);
 }
 
+/* Our own login binds to the server; it does not succeed through somebody else's certificate. */
+static void test_binding_to_server(void **state)
+{
+    (void)state;
+    struct login l = login_of("pencil");
+    l.server_binding = l.seen_binding = slice_cstr("0123456789abcdef0123456789abcdef");
+    assert_int_equal(run(&l), LET_IN);
+    l.seen_binding = slice_cstr("fedcba9876543210fedcba9876543210");
+    assert_int_equal(run(&l), REFUSED_BY_SERVER);
+    assert_string_equal(l.err.message, "SCRAM channel binding check failed");
+    l.seen_binding = slice_of("", 0); /* not offered to us */
+    assert_int_equal(run(&l), LET_IN);
+}
+
 static enum auth_outcome server_says(struct auth_exchange *x, uint32_t kind, const char *text,
                                      struct err *err)
 {
@@ -301,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_passwords),
         cmocka_unit_test(test_verifiers),
         cmocka_unit_test(test_binding),
+        cmocka_unit_test(test_binding_to_server),
         cmocka_unit_test(test_server_that_accepts_too_much),
         cmocka_unit_test(test_server_without_proof),
     };
