@@ -1,12 +1,13 @@
 /* Connection strings: both forms of libpq come down to keys and values, and one function judges a
- * pair. A string that cannot be honoured fully (several hosts, TLS, a service file) is refused rather
- * than half understood: the control connection and the jobs must reach the same server. */
+ * pair. A string that cannot be honoured fully (several hosts, a service file) is refused rather than
+ * half understood: the control connection and the jobs must reach the same server. */
 #include "conninfo.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "protocol/crypto.h"
@@ -24,15 +25,9 @@ static const char *const other_keys[] = {"application_name",
                                          "target_session_attrs",
                                          "gssencmode",
                                          "krbsrvname",
-                                         "channel_binding",
                                          "require_auth",
                                          "sslcompression",
-                                         "sslcert",
-                                         "sslkey",
-                                         "sslrootcert",
-                                         "sslcrl",
-                                         "sslsni",
-                                         "ssl_min_protocol_version"};
+                                         "sslsni"};
 
 static bool bad(struct err *err, const char *why, const char *key)
 {
@@ -57,14 +52,28 @@ static bool read_port(struct conninfo *c, const char *text, struct err *err)
     return true;
 }
 
-static bool check_tls(const char *key, const char *value, struct err *err)
+/* *found: is the key one of TLS? */
+static bool put_tls(struct conninfo *c, const char *key, const char *value, bool *found,
+                    struct err *err)
 {
-    static const char *const plain[] = {"disable", "allow", "prefer"};
-    for (size_t i = 0; i < ARRAY_LEN(plain); i++)
-        if (strcmp(value, plain[i]) == 0)
-            return true;
-    err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED, "\"service\" asks for %s=%s", key, value);
-    return err_hint(err, "This release has no TLS: use a unix socket or a private network.");
+    *found = true;
+    if (strcmp(key, "sslmode") == 0)
+        return tls_mode_find(value, &c->sslmode) || bad(err, "not an sslmode:", value);
+    if (strcmp(key, "sslrootcert") == 0)
+        return copy_value(c->sslrootcert, sizeof c->sslrootcert, key, value, err);
+    if (strcmp(key, "sslcert") == 0)
+        return copy_value(c->sslcert, sizeof c->sslcert, key, value, err);
+    if (strcmp(key, "sslkey") == 0)
+        return copy_value(c->sslkey, sizeof c->sslkey, key, value, err);
+    if (strcmp(key, "ssl_min_protocol_version") == 0)
+        return copy_value(c->min_protocol, sizeof c->min_protocol, key, value, err);
+    if (strcmp(key, "channel_binding") == 0 && strcmp(value, "require") == 0) {
+        err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                "\"service\" asks for channel_binding=require");
+        return err_hint(err, "sslmode=verify-full makes sure of the server too.");
+    }
+    *found = strcmp(key, "channel_binding") == 0;
+    return true;
 }
 
 static bool is_other_key(const char *key)
@@ -95,9 +104,10 @@ static bool put_pair(struct conninfo *c, const char *key, const char *value, str
         return copy_value(c->password, sizeof c->password, key, value, err);
     if (strcmp(key, "passfile") == 0)
         return copy_value(c->passfile, sizeof c->passfile, key, value, err);
-    if (strcmp(key, "sslmode") == 0)
-        return check_tls(key, value, err);
-    return is_other_key(key) || bad(err, "a key that is not supported:", key);
+    bool found;
+    if (!put_tls(c, key, value, &found, err))
+        return false;
+    return found || is_other_key(key) || bad(err, "a key that is not supported:", key);
 }
 
 /* ---- key=value ---------------------------------------------------------- */
@@ -254,11 +264,35 @@ static bool read_uri(const char *text, struct conninfo *c, struct err *err)
     return ok;
 }
 
+/* What libpq makes of the values together. */
+static bool settle_tls(struct conninfo *c, struct err *err)
+{
+    if (c->sslmode == TLS_REQUIRE && c->sslrootcert[0] != '\0')
+        c->sslmode = TLS_VERIFY_CA;
+    if (c->sslmode >= TLS_VERIFY_CA && c->sslrootcert[0] == '\0')
+        return bad(err, "sslrootcert is needed with sslmode", tls_mode_name(c->sslmode));
+    if (strcmp(c->sslrootcert, "system") == 0 && c->sslmode != TLS_VERIFY_FULL)
+        return bad(err, "sslrootcert=system needs sslmode=verify-full, not",
+                   tls_mode_name(c->sslmode));
+    return true;
+}
+
+void conninfo_tls(const struct conninfo *c, struct tls_settings *out)
+{
+    *out = (struct tls_settings){.mode = c->sslmode,
+                                 .key_file = c->sslkey,
+                                 .cert_file = c->sslcert,
+                                 .ca_file = c->sslrootcert,
+                                 .host = c->named_host};
+    if (strcasecmp(c->min_protocol, "tlsv1.3") == 0)
+        out->protocols = "tlsv1.3";
+}
+
 bool conninfo_read(const char *text, struct conninfo *out, struct err *err)
 {
-    *out = (struct conninfo){.port = 5432};
+    *out = (struct conninfo){.port = 5432, .sslmode = TLS_PREFER};
     bool uri = strncmp(text, "postgresql://", 13) == 0 || strncmp(text, "postgres://", 11) == 0;
-    if (!(uri ? read_uri(text, out, err) : read_pairs(text, out, err))) {
+    if (!(uri ? read_uri(text, out, err) : read_pairs(text, out, err)) || !settle_tls(out, err)) {
         conninfo_fini(out);
         return false;
     }

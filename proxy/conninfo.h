@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "proxy/tls_settings.h"
 
 #define CONNINFO_VALUE_BYTES 512
 
@@ -21,12 +22,21 @@ struct conninfo {
     char dbname[64];                     /* "": none given */
     char password[CONNINFO_VALUE_BYTES]; /* "": none given */
     char passfile[CONNINFO_VALUE_BYTES];
+    enum tls_mode sslmode; /* prefer if not given, as in libpq */
+    char sslrootcert[CONNINFO_VALUE_BYTES];
+    char sslcert[CONNINFO_VALUE_BYTES];
+    char sslkey[CONNINFO_VALUE_BYTES];
+    char min_protocol[16];
 };
 
 /* "key=value key='quoted \' value'", or "postgresql://user:password@host:port/?key=value".
  * application_name, timeouts, keepalives and the like are read over: they concern jobs.
- * Errors   F0000 syntax, unknown key, several hosts; 0A000 sslmode=require and above */
+ * TLS as libpq has it, but for the files in the home folder, which count only when they are named.
+ * Errors   F0000 syntax, unknown key, several hosts, TLS settings that do not fit; 0A000
+ *          channel_binding=require */
 MUST_USE bool conninfo_read(const char *text, struct conninfo *out, struct err *err);
+/* The settings of TLS in it; they borrow from c. */
+void conninfo_tls(const struct conninfo *c, struct tls_settings *out);
 /* Wipes the password. */
 void conninfo_fini(struct conninfo *c);
 

@@ -34,6 +34,7 @@
 #include "loop.h"
 #include "mailbox.h"
 #include "protocol/crypto.h"
+#include "tls.h"
 
 #define WHO "control"
 #define MAX_SQL_BYTES ((size_t)1024 * 1024)
@@ -57,7 +58,8 @@ struct control {
     struct loop *home;
     bool configured;
     struct conninfo info;
-    struct conn_target target;
+    struct conn_target target; /* tls points at tls */
+    struct tls_slot tls;
     struct buf passfile;
     struct buf script;
     uint64_t ask_timeout_ms;
@@ -384,6 +386,19 @@ struct control_ask *control_query(struct control *c, struct loop *from, struct s
 
 /* ---- life --------------------------------------------------------------- */
 
+bool control_load_tls(struct control *c, struct err *err)
+{
+    struct tls_settings settings;
+    struct tls_policy *policy;
+    if (!c->configured)
+        return true;
+    conninfo_tls(&c->info, &settings);
+    if (!tls_policy_new(TLS_CONNECTS, &settings, &policy, err))
+        return false;
+    tls_slot_put(&c->tls, policy);
+    return true;
+}
+
 static bool configure(struct control *c, const char *service, const struct migration_list *lists,
                       size_t list_count, struct err *err)
 {
@@ -398,7 +413,8 @@ static bool configure(struct control *c, const char *service, const struct migra
     if (!migration_script(lists, list_count, &c->script))
         return err_no_memory(err);
     c->configured = true;
-    return true;
+    c->target.tls = &c->tls;
+    return control_load_tls(c, err);
 }
 
 bool control_new(struct loop *home, const char *service, const struct migration_list *lists,
@@ -409,6 +425,7 @@ bool control_new(struct loop *home, const char *service, const struct migration_
     if (c == NULL)
         return err_no_memory(err);
     c->home = home;
+    tls_slot_init(&c->tls);
     c->ask_timeout_ms = 15000;
     c->idle_timeout_ms = 60000;
     list_init(&c->databases);
@@ -430,6 +447,7 @@ void control_free(struct control *c)
     while (!list_is_empty(&c->databases))
         free_database(LIST_ENTRY(list_first(&c->databases), struct database, link));
     conninfo_fini(&c->info);
+    tls_slot_fini(&c->tls);
     crypto_wipe_buf(&c->passfile);
     buf_fini(&c->passfile);
     buf_fini(&c->script);

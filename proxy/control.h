@@ -38,15 +38,19 @@ typedef void control_done_fn(void *arg, const struct control_result *result, con
 
 /* home     the loop whose thread owns the connections; outlives the control
  * service  libpq connection string (host, hostaddr, port, user, password, passfile; dbname is ignored,
- *          sslmode and the like are read and need no TLS); "": every ask fails with 55000 and a hint.
- *          Copied.
+ *          sslmode, sslrootcert, sslcert, sslkey as in libpq); "": every ask fails with 55000 and a
+ *          hint. Copied.
  * lists    migrations of all features in their order; constant for the process
- * Errors   F0000 the string does not parse; 0A000 sslmode=require and above: no TLS yet */
+ * Errors   F0000 the string does not parse; what tls_policy_new says of its files */
 MUST_USE bool control_new(struct loop *home, const char *service,
                           const struct migration_list *lists, size_t list_count,
                           struct control **out, struct err *err);
 /* Only on home's thread, or after all loops have stopped. Asks under way get no answer. */
 void control_free(struct control *c);
+
+/* Reads the files of TLS again, for connections to come; with an error those in force stay. Any
+ * thread. */
+MUST_USE bool control_load_tls(struct control *c, struct err *err);
 
 /* Other limits than 15 s and 60 s, for tests. Before the loop runs. */
 void control_set_timeouts(struct control *c, uint64_t ask_ms, uint64_t idle_ms);

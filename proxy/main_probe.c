@@ -393,6 +393,8 @@ static bool read_target(struct probe *p, const char *text, struct conninfo *info
     if (!conninfo_read(text, info, &err) ||
         !conn_resolve(info->host, info->port, &out->address, &err))
         return usage(err.message, text);
+    if (info->sslmode >= TLS_REQUIRE)
+        return usage("the probe speaks in the clear:", text);
     if (info->user[0] == '\0')
         return usage("no user in", text);
     out->user = info->user;

@@ -219,8 +219,10 @@ static bool expect_host(SSL_CTX *ctx, const char *host, enum tls_mode mode, stru
 {
     X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
     struct in6_addr address;
-    if (is_empty(host) || host[0] == '/' || host[0] == '@')
+    if (is_empty(host))
         return needs(err, "host name", mode);
+    if (host[0] == '/' || host[0] == '@')
+        return true; /* a unix socket has no TLS */
     bool is_address =
         inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

@@ -85,13 +85,41 @@ static void test_refused(void **state)
             fail_msg("\"%s\" was read", bad[i]);
         assert_string_equal(err.sqlstate, SQLSTATE_CONFIG_FILE_ERROR);
     }
-    static const char *const tls[] = {"require", "verify-ca", "verify-full", "x"};
-    for (size_t i = 0; i < ARRAY_LEN(tls); i++) {
-        char text[64];
-        snprintf(text, sizeof text, "user=u sslmode=%s", tls[i]);
-        assert_false(conninfo_read(text, &c, &err));
-        assert_string_equal(err.sqlstate, SQLSTATE_FEATURE_NOT_SUPPORTED);
+}
+
+static void test_tls(void **state)
+{
+    (void)state;
+    struct tls_settings s;
+    struct conninfo c = reads("user=u host=h");
+    assert_int_equal(c.sslmode, TLS_PREFER);
+    c = reads(
+        "user=u host=h sslmode=require channel_binding=prefer ssl_min_protocol_version=TLSv1.3");
+    conninfo_tls(&c, &s);
+    assert_int_equal(s.mode, TLS_REQUIRE);
+    assert_string_equal(s.protocols, "tlsv1.3");
+    c = reads(
+        "postgresql://u@h/?sslmode=require&sslrootcert=/ca&sslcert=/crt&sslkey=/key&hostaddr=::1");
+    conninfo_tls(&c, &s); /* the authority makes it verify-ca, as in libpq */
+    assert_int_equal(s.mode, TLS_VERIFY_CA);
+    assert_string_equal(s.ca_file, "/ca");
+    assert_string_equal(s.cert_file, "/crt");
+    assert_string_equal(s.key_file, "/key");
+    assert_string_equal(s.host, "h");
+    c = reads("user=u host=h sslmode=verify-full sslrootcert=system");
+    struct err err;
+    static const char *const bad[] = {
+        "user=u sslmode=x",
+        "user=u sslmode=verify-ca",
+        "user=u sslmode=verify-ca sslrootcert=system",
+        "user=u sslcrl=/crl",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_false(conninfo_read(bad[i], &c, &err));
+        assert_string_equal(err.sqlstate, SQLSTATE_CONFIG_FILE_ERROR);
     }
+    assert_false(conninfo_read("user=u channel_binding=require", &c, &err));
+    assert_string_equal(err.sqlstate, SQLSTATE_FEATURE_NOT_SUPPORTED);
 }
 
 static void test_long_values(void **state)
@@ -163,9 +191,13 @@ static void test_passfiles_are_private(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pairs),    cmocka_unit_test(test_uris),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_long_values),
-        cmocka_unit_test(test_passfile), cmocka_unit_test(test_passfiles_are_private),
+        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_uris),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_long_values),
+        cmocka_unit_test(test_passfile),
+        cmocka_unit_test(test_passfiles_are_private),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -235,6 +235,10 @@ static void *serve_one(void *arg)
     struct buf b;
     buf_init(&b, 8 << 20);
     char *startup = get_message(fd, NULL, &bytes);
+    if (startup != NULL && memcmp(startup, "\x04\xd2\x16\x2f", 4) == 0) { /* no TLS here */
+        free(startup);
+        startup = send(fd, "N", 1, MSG_NOSIGNAL) == 1 ? get_message(fd, NULL, &bytes) : NULL;
+    }
     if (startup != NULL && memcmp(startup, "\x04\xd2\x16\x2e", 4) == 0)
         server.cancels += memcmp(startup + 4, "\0\0\0\7key!", 8) == 0;
     else if (startup != NULL && serve_login(fd, &b))
