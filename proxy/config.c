@@ -123,8 +123,8 @@ static bool read_int(const struct config_setting *s, const char *text, int64_t *
     return true;
 }
 
-static bool set_value(struct config *c, const struct config_setting *s, const char *value,
-                      struct err *err)
+bool config_set(struct config *c, const struct config_setting *s, const char *value,
+                struct err *err)
 {
     char *field = (char *)c + s->offset;
     if (s->missing != NULL && strcmp(value, s->fallback) != 0) {
@@ -189,7 +189,7 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt)
     const struct config_setting *s = find_setting(slice_cstr(opt->name));
     if (s == NULL || value == NULL)
         return 0;
-    return set_value(current_line->config, s, value, current_line->err) ? 0 : -1;
+    return config_set(current_line->config, s, value, current_line->err) ? 0 : -1;
 }
 
 static cfg_t *new_parser(void)
@@ -296,7 +296,7 @@ void config_read_assignment(struct config *c, const char *assignment, struct con
     struct slice name = slice_trim(slice_part(all, 0, n));
     const struct config_setting *s = find_setting(name);
     struct err err;
-    if (s != NULL && set_value(c, s, assignment + n + 1, &err))
+    if (s != NULL && config_set(c, s, assignment + n + 1, &err))
         return;
     struct err *slot = next_error(errors);
     if (s != NULL) {
@@ -316,7 +316,7 @@ bool config_init(struct config *c, struct err *err)
     memset(c, 0, sizeof *c);
     arena_init(&c->arena, 4 * CONFIG_FILE_MAX_BYTES);
     for (size_t i = 0; i < config_setting_count; i++)
-        if (!set_value(c, &config_settings[i], config_settings[i].fallback, err))
+        if (!config_set(c, &config_settings[i], config_settings[i].fallback, err))
             return false;
     return true;
 }

@@ -45,6 +45,7 @@ struct config_setting {
     const char *unit;     /* "seconds", or "" */
     const char *choices;  /* CONFIG_CHOICE: "text,json" */
     bool secret;          /* never printed */
+    bool reload;          /* SIGHUP changes it */
     const char *missing;  /* NULL, or the feature that this release does not have yet: any value but
                              the default is refused */
     const char *group;    /* heading in docs/settings.md */
@@ -71,6 +72,9 @@ void config_read_file(struct config *c, const char *path, struct config_errors *
 void config_read_text(struct config *c, const char *name, struct slice text,
                       struct config_errors *errors);
 void config_read_assignment(struct config *c, const char *assignment, struct config_errors *errors);
+/* Gives a setting another value; the old text stays in the arena. */
+MUST_USE bool config_set(struct config *c, const struct config_setting *s, const char *value,
+                         struct err *err);
 /* What can only be judged when all values are known. */
 void config_check(const struct config *c, struct config_errors *errors);
 

@@ -63,41 +63,42 @@ const struct config_setting config_settings[] = {
      .doc = "Role whose members are administrators beside superusers and the database's owner: "
             "they see and change the tasks of all."},
 
-    {CHOICE(client_tls_sslmode, "disable", SSLMODES), .group = G_CLIENT_TLS,
+    {CHOICE(client_tls_sslmode, "disable", SSLMODES), .reload = true, .group = G_CLIENT_TLS,
      .doc = "`disable`: no TLS. `allow`, `prefer`: who asks gets it. `require`: who does not is "
             "refused "
             "with 28000. `verify-ca`: and must show a certificate of `client_tls_ca_file`. "
             "`verify-full`: and its common name must be the user's name. Unix sockets are exempt."},
-    {TEXT(client_tls_key_file, ""), .group = G_CLIENT_TLS,
+    {TEXT(client_tls_key_file, ""), .reload = true, .group = G_CLIENT_TLS,
      .doc = "Private key of `client_tls_cert_file`, PEM, without a passphrase."},
-    {TEXT(client_tls_cert_file, ""), .group = G_CLIENT_TLS,
+    {TEXT(client_tls_cert_file, ""), .reload = true, .group = G_CLIENT_TLS,
      .doc = "Certificate shown to clients, PEM; those between it and the authority behind it."},
-    {TEXT(client_tls_ca_file, ""), .group = G_CLIENT_TLS,
+    {TEXT(client_tls_ca_file, ""), .reload = true, .group = G_CLIENT_TLS,
      .doc = "Authorities, PEM, that clients' certificates are checked against."},
-    {TEXT(client_tls_protocols, "secure"), .group = G_CLIENT_TLS,
+    {TEXT(client_tls_protocols, "secure"), .reload = true, .group = G_CLIENT_TLS,
      .doc = "`secure` (TLS 1.2 and 1.3), or one of `tlsv1.2` and `tlsv1.3`, or both with a comma. "
             "Older "
             "ones are refused."},
-    {TEXT(client_tls_ciphers, "default"), .group = G_CLIENT_TLS,
+    {TEXT(client_tls_ciphers, "default"), .reload = true, .group = G_CLIENT_TLS,
      .doc = "Ciphers of TLS 1.2 as OpenSSL lists them; `default`: strong ones."},
 
-    {CHOICE(server_tls_sslmode, "disable", SSLMODES), .group = G_SERVER_TLS,
+    {CHOICE(server_tls_sslmode, "disable", SSLMODES), .reload = true, .group = G_SERVER_TLS,
      .doc =
          "`disable`: no TLS. `allow`, `prefer`: TLS if the server has it. `require`: or no "
          "connection; the certificate is not checked. `verify-ca`: it must be one of "
          "`server_tls_ca_file`. `verify-full`: and bear the host name of `backend`. Unix sockets "
          "are exempt."},
-    {TEXT(server_tls_key_file, ""), .group = G_SERVER_TLS,
+    {TEXT(server_tls_key_file, ""), .reload = true, .group = G_SERVER_TLS,
      .doc = "Private key of `server_tls_cert_file`, PEM, without a passphrase."},
-    {TEXT(server_tls_cert_file, ""), .group = G_SERVER_TLS,
+    {TEXT(server_tls_cert_file, ""), .reload = true, .group = G_SERVER_TLS,
      .doc = "Certificate shown to the server, PEM. Empty: none."},
-    {TEXT(server_tls_ca_file, ""), .group = G_SERVER_TLS,
+    {TEXT(server_tls_ca_file, ""), .reload = true, .group = G_SERVER_TLS,
      .doc =
          "Authorities, PEM, that the server's certificate is checked against; `system`: those of "
          "the machine."},
-    {TEXT(server_tls_protocols, "secure"), .group = G_SERVER_TLS,
+    {TEXT(server_tls_protocols, "secure"), .reload = true, .group = G_SERVER_TLS,
      .doc = "As `client_tls_protocols`."},
-    {TEXT(server_tls_ciphers, "default"), .group = G_SERVER_TLS, .doc = "As `client_tls_ciphers`."},
+    {TEXT(server_tls_ciphers, "default"), .reload = true, .group = G_SERVER_TLS,
+     .doc = "As `client_tls_ciphers`."},
     {CHOICE(auth, "relay", "relay,terminate"), .group = G_AUTH,
      .doc =
          "`relay`: client and server authenticate each other, pgveneer holds no secret. "
@@ -157,9 +158,10 @@ const struct config_setting config_settings[] = {
     {TEXT(user, "postgres"), .group = G_PROCESS,
      .doc = "Started as root, pgveneer becomes this user before it reads anything from outside."},
     {TEXT(pidfile, ""), .group = G_PROCESS, .doc = "File for the process id. Empty: none."},
-    {CHOICE(log_level, "info", "error,warning,info,debug"), .group = G_PROCESS,
+    {CHOICE(log_level, "info", "error,warning,info,debug"), .reload = true, .group = G_PROCESS,
      .doc = "Log lines of this level and graver ones go to standard error."},
-    {CHOICE(log_format, "text", "text,json"), .group = G_PROCESS, .doc = "Form of a log line."},
+    {CHOICE(log_format, "text", "text,json"), .reload = true, .group = G_PROCESS,
+     .doc = "Form of a log line."},
 
     {TEXT(http_addr, "127.0.0.1"), .group = G_LATER, .missing = "the HTTP interface",
      .doc = "Address of the HTTP interface."},
@@ -198,7 +200,7 @@ static void print_range(FILE *out, const struct config_setting *s)
 
 static void print_row(FILE *out, const struct config_setting *s)
 {
-    fprintf(out, "| `%s` | ", s->name);
+    fprintf(out, "| `%s`%s | ", s->name, s->reload ? " *" : "");
     if (s->fallback[0] == '\0')
         fprintf(out, "empty");
     else
@@ -218,7 +220,7 @@ void config_print_docs(FILE *out)
         "quotes, `${NAME}` outside single quotes is a variable of the environment. `--set\n"
         "KEY=VALUE` on the command line (as often as needed, no quoting of its own) wins over\n"
         "the file. `pgveneer check` tells everything that is wrong, with file and line. A change\n"
-        "takes effect at the next start.\n",
+        "takes effect at the next start, of the settings with a star also after SIGHUP.\n",
         out);
     const char *group = "";
     for (size_t i = 0; i < config_setting_count; i++) {

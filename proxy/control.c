@@ -459,13 +459,3 @@ void control_set_timeouts(struct control *c, uint64_t ask_ms, uint64_t idle_ms)
     c->ask_timeout_ms = ask_ms;
     c->idle_timeout_ms = idle_ms;
 }
-
-bool control_check_service(const char *service, struct err *err)
-{
-    struct conninfo info;
-    if (service[0] == '\0')
-        return true;
-    bool ok = conninfo_read(service, &info, err);
-    conninfo_fini(&info);
-    return ok;
-}

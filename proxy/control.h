@@ -55,9 +55,6 @@ MUST_USE bool control_load_tls(struct control *c, struct err *err);
 /* Other limits than 15 s and 60 s, for tests. Before the loop runs. */
 void control_set_timeouts(struct control *c, uint64_t ask_ms, uint64_t idle_ms);
 
-/* The checks of the connection string alone, for `pgveneer check`. */
-MUST_USE bool control_check_service(const char *service, struct err *err);
-
 /* Brings the support schema of the database up to date: once a process and database, all that ask
  * meanwhile wait for the same run; later asks are answered at once (from the loop, as always). A
  * failure is told to all that wait and is tried again by the next ask.

@@ -62,6 +62,13 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+/* A reload happens in another folder. A file that is not there is told later, under its own name. */
+static const char *absolute_path(const char *path)
+{
+    const char *absolute = realpath(path, NULL); /* lives as long as the process */
+    return absolute != NULL ? absolute : path;
+}
+
 /* Reads the options behind the sub-command; false after a message. */
 static bool read_options(int argc, char **argv, struct main_options *o)
 {
@@ -69,7 +76,7 @@ static bool read_options(int argc, char **argv, struct main_options *o)
     *o = (struct main_options){0};
     while ((opt = getopt_long(argc, argv, "c:", long_options, NULL)) != -1) {
         switch (opt) {
-        case 'c': o->config_file = optarg; break;
+        case 'c': o->config_file = absolute_path(optarg); break;
         case OPT_EMBEDDED: o->embedded = optarg; break;
         case OPT_DBNAME: o->dbname = optarg; break;
         case OPT_TASK: o->task_id = optarg; break;
@@ -89,8 +96,8 @@ static bool read_options(int argc, char **argv, struct main_options *o)
     return optind == argc;
 }
 
-static bool load_config(const struct main_options *o, struct config *c,
-                        struct config_errors *errors, struct err *err)
+bool main_load_config(const struct main_options *o, struct config *c, struct config_errors *errors,
+                      struct err *err)
 {
     if (!config_init(c, err))
         return false;
@@ -99,10 +106,14 @@ static bool load_config(const struct main_options *o, struct config *c,
     for (size_t i = 0; i < o->set_count; i++)
         config_read_assignment(c, o->sets[i], errors);
     config_check(c, errors);
+    return true;
+}
+
+void main_apply_log(const struct config *c)
+{
     enum log_level level = LOG_LEVEL_INFO;
     if (log_level_find(c->log_level, &level))
         log_setup(level, strcmp(c->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
-    return true;
 }
 
 static int run_command(const struct command *command, const struct main_options *o)
@@ -110,10 +121,11 @@ static int run_command(const struct command *command, const struct main_options 
     static struct config_errors errors; /* too large for a stack */
     struct config config;
     struct err err;
-    if (!load_config(o, &config, &errors, &err)) {
+    if (!main_load_config(o, &config, &errors, &err)) {
         log_err(LOG_LEVEL_ERROR, "pgveneer", "cannot load the configuration", &err);
         return MAIN_FAILED;
     }
+    main_apply_log(&config);
     int rc = MAIN_FAILED;
     if (command->run == NULL) {
         rc = main_check(&config, &errors);
@@ -188,6 +200,6 @@ int main(int argc, char **argv)
     }
     forget_libpq_variables();
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN); /* settings change at the next start */
+    signal(SIGHUP, SIG_IGN); /* the proxy and its supervisor wait for it */
     return run_command(command, &options);
 }

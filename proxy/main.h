@@ -56,11 +56,19 @@ struct main_migrations {
 void main_list_migrations(const struct config *c, struct main_migrations *out);
 
 /* main_role.c: the proxy and the worker as this process; return an exit code when they end. */
-int main_serve_proxy(const struct config *c);
+int main_serve_proxy(struct config *c, const struct main_options *o);
 int main_serve_worker(const struct config *c);
 /* The settings of both legs. */
 void main_read_tls(const struct config *c, struct tls_settings *client,
                    struct tls_settings *server);
+
+/* main.c: reads file and --set; *errors holds what is wrong with them. False: no memory. */
+MUST_USE bool main_load_config(const struct main_options *o, struct config *c,
+                               struct config_errors *errors, struct err *err);
+void main_apply_log(const struct config *c);
+
+/* main_reload.c: SIGHUP. who: for the log; NULL: silently. */
+void main_reload(struct config *running, const struct main_options *o, const char *who);
 
 /* main_user.c: started as root, this process becomes the user of the setting `user`, for good; else
  * nothing happens. */

@@ -124,6 +124,20 @@ static bool was_let_in(const struct err *err)
     return true;
 }
 
+/* How the proxy would want TLS, for libpq; the certificates of main_check_tls.c once more, in use. A path
+ * with a quote in it is left to the proxy. */
+static void write_tls(const struct config *c, char *out, size_t size)
+{
+    bool has_ca = strncmp(c->server_tls_sslmode, "verify", 6) == 0;
+    if (!has_ca)
+        snprintf(out, size, " sslmode=%s", c->server_tls_sslmode);
+    else if (c->server_tls_ca_file[0] == '/' && strpbrk(c->server_tls_ca_file, "'\\") == NULL)
+        snprintf(out, size, " sslmode=%s sslrootcert='%s'", c->server_tls_sslmode,
+                 c->server_tls_ca_file);
+    else
+        snprintf(out, size, " sslmode=require");
+}
+
 /* A server that opens the door to a login without any secret would let every client of pgveneer be
  * anybody. The refusal that we hope for is the sign that the backend is well. */
 static void check_backend(struct check *k)
@@ -131,11 +145,12 @@ static void check_backend(struct check *k)
     struct config_backend b;
     struct err err;
     struct pgclient *c;
-    char conninfo[512];
+    char conninfo[1024], tls[512];
     if (!config_read_backend(k->config->backend, &b, &err))
         return; /* told with the configuration's errors */
-    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user=%s passfile=/nonexistent", b.host,
-             b.port, k->service_user[0] != '\0' ? k->service_user : "postgres");
+    write_tls(k->config, tls, sizeof tls);
+    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user=%s passfile=/nonexistent%s", b.host,
+             b.port, k->service_user[0] != '\0' ? k->service_user : "postgres", tls);
     bool opened = pgclient_open(conninfo, "postgres", "pgveneer check", &c, &err);
     if (opened)
         pgclient_close(c);
@@ -170,6 +185,7 @@ int main_check(struct config *c, const struct config_errors *errors)
     else if (!main_drop_rights(c, &err))
         tell_error(&k, "user", &err);
     else {
+        k.errors += main_check_tls(c);
         check_service(&k);
         k.errors += main_check_auth(c, k.service_user);
         check_backend(&k);

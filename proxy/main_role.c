@@ -93,8 +93,21 @@ void main_read_tls(const struct config *c, struct tls_settings *client, struct t
     tls_mode_find(c->server_tls_sslmode, &server->mode);
 }
 
-int main_serve_proxy(const struct config *c)
+struct served {
+    struct config *config;
+    const struct main_options *options;
+};
+
+static void on_reload(void *arg, struct tls_settings *client, struct tls_settings *server)
 {
+    struct served *served = arg;
+    main_reload(served->config, served->options, "proxy");
+    main_read_tls(served->config, client, server);
+}
+
+int main_serve_proxy(struct config *c, const struct main_options *o)
+{
+    struct served served = {c, o};
     struct arena arena;
     const char *addrs[MAX_LISTEN_ADDRS];
     struct config_backend backend;
@@ -123,6 +136,8 @@ int main_serve_proxy(const struct config *c)
     p.auth_dbname = c->auth_dbname;
     p.service = or_null(c->service);
     main_read_tls(c, &p.client_tls, &p.server_tls);
+    p.on_reload = on_reload;
+    p.on_reload_arg = &served;
     p.handlers = handlers;
     p.handler_count = ARRAY_LEN(handlers);
     p.migrations = migrations.lists;
@@ -203,29 +218,31 @@ int main_job(struct config *c, const struct main_options *o)
 
 /* ---- alone -------------------------------------------------------------- */
 
-static int serve_alone(struct config *c, int (*serve)(const struct config *))
+static bool begin_alone(const struct config *c)
 {
     struct err err;
-    if (!main_write_pidfile(c, &err) || !main_drop_rights(c, &err)) {
-        log_err(LOG_LEVEL_ERROR, "pgveneer", "cannot start", &err);
-        return MAIN_FAILED;
-    }
-    int rc = serve(c) == MAIN_OK ? MAIN_OK : MAIN_FAILED;
+    if (main_write_pidfile(c, &err) && main_drop_rights(c, &err))
+        return true;
+    log_err(LOG_LEVEL_ERROR, "pgveneer", "cannot start", &err);
+    return false;
+}
+
+static int end_alone(const struct config *c, int rc)
+{
     main_remove_pidfile(c);
-    return rc;
+    return rc == MAIN_OK ? MAIN_OK : MAIN_FAILED;
 }
 
 int main_proxy(struct config *c, const struct main_options *o)
 {
-    (void)o;
-    return serve_alone(c, main_serve_proxy);
+    return begin_alone(c) ? end_alone(c, main_serve_proxy(c, o)) : MAIN_FAILED;
 }
 
 int main_worker(struct config *c, const struct main_options *o)
 {
     (void)o;
     if (c->service[0] != '\0')
-        return serve_alone(c, main_serve_worker);
+        return begin_alone(c) ? end_alone(c, main_serve_worker(c)) : MAIN_FAILED;
     log_error("worker", "the setting \"service\" is empty: a worker needs its own login");
     return MAIN_FAILED;
 }

@@ -11,7 +11,8 @@
  * tells them (PR_SET_PDEATHSIG).
  *
  * Stopping: SIGTERM to proxy and worker, which drain for 30 s at most; a second SIGTERM of ours goes
- * on to them, and means at once. The server goes last, since the draining clients need it. */
+ * on to them, and means at once. The server goes last, since the draining clients need it. SIGHUP goes
+ * to the proxy (main_reload.c). */
 #include "main.h"
 
 #include <errno.h>
@@ -45,7 +46,8 @@ struct child {
 };
 
 struct supervisor {
-    const struct config *config;
+    struct config *config;
+    const struct main_options *options;
     const struct embedded *embedded; /* NULL: none */
     struct child children[CHILD_COUNT];
     sigset_t signals;
@@ -79,7 +81,7 @@ NORETURN static void run_child(struct supervisor *s, int which, pid_t parent)
     int rc = MAIN_CANNOT_START;
     switch (which) {
     case CHILD_SERVER: embedded_exec(s->embedded); break;
-    case CHILD_PROXY: rc = main_serve_proxy(s->config); break;
+    case CHILD_PROXY: rc = main_serve_proxy(s->config, s->options); break;
     case CHILD_WORKER: rc = main_serve_worker(s->config); break;
     default: break;
     }
@@ -196,8 +198,14 @@ static bool step_stop(struct supervisor *s)
 
 static void on_signal(struct supervisor *s, int number)
 {
-    if (number == SIGCHLD || number == SIGHUP)
+    if (number == SIGCHLD)
         return;
+    if (number == SIGHUP) {
+        main_reload(s->config, s->options, NULL);
+        if (s->children[CHILD_PROXY].pid != 0)
+            kill(s->children[CHILD_PROXY].pid, SIGHUP);
+        return;
+    }
     if (s->stopping) {
         log_info("supervisor", "told to stop at once");
         signal_children(s, SIGTERM);
@@ -224,10 +232,11 @@ static int supervise(struct supervisor *s)
 
 /* ---- setting up --------------------------------------------------------- */
 
-static void init_supervisor(struct supervisor *s, const struct config *c)
+static void init_supervisor(struct supervisor *s, struct config *c, const struct main_options *o)
 {
     *s = (struct supervisor){
         .config = c,
+        .options = o,
         .children = {[CHILD_SERVER] = {.name = "PostgreSQL server",
                                        .title = "pgv-server",
                                        .stop_signal = SIGINT},
@@ -279,7 +288,7 @@ int main_run(struct config *c, const struct main_options *o)
     struct err err;
     err_clear(&err);
     bool ok = prepare(c, o, &embedded, &err);
-    init_supervisor(&s, c);
+    init_supervisor(&s, c, o);
     if (ok && o->embedded != NULL)
         ok = start_server(&s, &embedded, c, &err);
     if (!ok) {

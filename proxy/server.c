@@ -7,6 +7,8 @@
  * A socket changes its thread once, before anybody has read from it; so sessions spread evenly, where
  * SO_REUSEPORT would spread by chance.
  *
+ * SIGHUP loads TLS anew; sessions keep what they began with.
+ *
  * The first SIGTERM or SIGINT drains: listeners close, idle sessions end, the others end with their
  * transaction. At the deadline, or with the second signal, all end. Then the loops stop. */
 #include "proxy/server.h"
@@ -226,6 +228,23 @@ static bool probe_topology(struct server *s, struct err *err)
            err_no_memory(err);
 }
 
+static void reload(struct server *s)
+{
+    struct tls_settings client = s->config->client_tls, server = s->config->server_tls;
+    struct err err;
+    if (s->config->on_reload != NULL)
+        s->config->on_reload(s->config->on_reload_arg, &client, &server);
+    bool ok = load_tls(s, &client, &server, &err);
+    if (!ok)
+        log_err(LOG_LEVEL_ERROR, "proxy", "certificates in force stay", &err);
+    if (!control_load_tls(s->control, &err)) {
+        log_err(LOG_LEVEL_ERROR, "proxy", "certificates of \"service\" in force stay", &err);
+        ok = false;
+    }
+    if (ok)
+        log_info("proxy", "reloaded");
+}
+
 static bool make_shared(struct server *s, struct err *err)
 {
     const struct proxy_config *c = s->config;
@@ -330,10 +349,13 @@ static bool wait_for_clients(struct server *s, const sigset_t *signals, uint64_t
 static void serve(struct server *s, const sigset_t *signals)
 {
     int signal_number;
+    sigset_t all = *signals;
+    sigaddset(&all, SIGHUP);
     if (s->config->on_ready != NULL)
         s->config->on_ready(s->config->on_ready_arg, s->port);
     log_info("proxy", "ready on port %u, %zu threads", s->port, s->group_count);
-    sigwait(signals, &signal_number);
+    while (sigwait(&all, &signal_number) == 0 && signal_number == SIGHUP)
+        reload(s);
     log_info("proxy", "stopping: waiting up to %u s for clients",
              s->config->drain_timeout_ms / 1000);
     give_orders(s, s->drain_orders, on_drain_order);
@@ -347,11 +369,15 @@ static void serve(struct server *s, const sigset_t *signals)
 bool proxy_run(const struct proxy_config *c, struct err *err)
 {
     struct server s = {.config = c};
-    sigset_t signals;
+    sigset_t signals, hangup;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &hangup, NULL);
+    signal(SIGHUP, SIG_DFL); /* blocked; an ignored one might not reach sigwait */
     raise_descriptor_limit();
     tls_slot_init(&s.shared.client_tls);
     tls_slot_init(&s.shared.server_tls);

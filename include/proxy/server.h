@@ -44,6 +44,9 @@ struct proxy_config {
     size_t handler_count;
     const struct migration_list *migrations; /* what control installs, in this order */
     size_t migration_count;
+    /* SIGHUP: says how TLS is wanted from now on; the files are read again then. May be NULL. */
+    void (*on_reload)(void *arg, struct tls_settings *client, struct tls_settings *server);
+    void *on_reload_arg;
     /* Called once when all listeners are open, with the TCP port in use; may be NULL. */
     void (*on_ready)(void *arg, uint16_t listen_port);
     void *on_ready_arg;
@@ -54,8 +57,10 @@ void proxy_config_init(struct proxy_config *c);
 
 /* Opens the listeners, runs the threads, and returns when it was told to stop and all clients are
  * gone: SIGTERM or SIGINT: takes no new clients, lets the others end their transaction, at most
- * drain_timeout_ms; a second one: at once. It must be called in the main thread; it blocks these
- * signals, takes them by sigwait, and leaves them blocked, since the process is about to end. True: stopped as told.
+ * drain_timeout_ms; a second one: at once. SIGHUP: certificates and keys are read again, for
+ * connections to come; with an error those in force stay. It must be called in the main thread; it
+ * blocks these signals, takes them by sigwait, and leaves them blocked, since the process is about
+ * to end. True: stopped as told.
  * Errors: 08001 backend name unknown, 58030 or 42501 a listener cannot be opened, 53200. */
 MUST_USE bool proxy_run(const struct proxy_config *c, struct err *err);
 
