@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "network.h"
+
 #define CONFIG_FILE_MAX_BYTES (1024 * 1024)
 
 /* ---- errors ------------------------------------------------------------- */
@@ -443,6 +445,9 @@ void config_check(const struct config *c, struct config_errors *errors)
     if (has_keyword(c->service, "dbname"))
         err_set(next_error(errors), SQLSTATE_CONFIG_FILE_ERROR,
                 "\"service\" must not name a dbname");
+    struct network_list balancers;
+    if (!network_read_list(slice_cstr(c->proxy_protocol_from), &balancers, &err))
+        *next_error(errors) = err;
     check_roots(c->hudi_local_roots, errors);
     check_absolute("unix_socket_dir", c->unix_socket_dir, errors);
     check_absolute("duckdb_library", c->duckdb_library, errors);

@@ -18,7 +18,8 @@
 
 struct config {
     struct arena arena; /* owns every text below */
-    const char *listen_addr, *unix_socket_dir, *backend, *service, *databases, *user, *admin_role;
+    const char *listen_addr, *proxy_protocol_from, *unix_socket_dir, *backend, *service, *databases,
+        *user, *admin_role;
     const char *auth, *auth_query, *auth_dbname, *http_addr, *admin_users, *stats_users,
         *advertise_host;
     const char *client_tls_sslmode, *client_tls_key_file, *client_tls_cert_file;

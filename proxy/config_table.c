@@ -37,6 +37,12 @@ const struct config_setting config_settings[] = {
             "log."},
     {TEXT(unix_socket_dir, ""), .group = G_CLIENTS,
      .doc = "Folder of the unix socket `.s.PGSQL.<listen_port>`. Empty: no socket."},
+    {TEXT(proxy_protocol_from, ""), .group = G_CLIENTS,
+     .doc =
+         "Addresses and networks (`10.0.0.5, fd00::/8`) of balancers whose connections begin with "
+         "a "
+         "PROXY header of version 2; without one they are closed. The address in it is the one in "
+         "the log. Empty: none."},
     {INT(max_client_conn, "1000", 1, 1000000, ""), .group = G_CLIENTS,
      .doc = "Clients at the same time; one more is refused with 53300. Each client has its own "
             "server connection, so `max_connections` of the server limits too."},

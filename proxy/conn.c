@@ -78,6 +78,8 @@ void conn_free(struct conn *c)
     timer_free(c->finishing);
     buf_fini(&c->early);
     buf_fini(&c->backlog);
+    free(c->peer);
+    c->peer = NULL;
     list_remove(&c->at_end.link);
     list_remove(&c->task.link);
     loop_task_init(&c->task, release);
@@ -442,16 +444,36 @@ void conn_finish(struct conn *c)
 
 /* ---- names ---- */
 
+bool conn_set_peer(struct conn *c, const struct sockaddr_storage *peer)
+{
+    if (c->peer == NULL)
+        c->peer = malloc(sizeof *c->peer);
+    if (c->peer != NULL)
+        *c->peer = *peer;
+    return c->peer != NULL;
+}
+
+bool conn_peer_address(const struct conn *c, struct sockaddr_storage *out)
+{
+    socklen_t length = sizeof *out;
+    if (c->peer != NULL) {
+        *out = *c->peer;
+        return true;
+    }
+    return c->fd >= 0 && getpeername(c->fd, (struct sockaddr *)out, &length) == 0 &&
+           (out->ss_family == AF_INET || out->ss_family == AF_INET6);
+}
+
 void conn_peer_name(const struct conn *c, char *out, size_t size)
 {
     struct sockaddr_storage address;
-    socklen_t length = sizeof address;
     char host[64];
     char service[8];
     snprintf(out, size, "unix");
-    if (c->fd < 0 || getpeername(c->fd, (struct sockaddr *)&address, &length) != 0 ||
-        address.ss_family == AF_UNIX)
+    if (!conn_peer_address(c, &address))
         return;
+    socklen_t length =
+        address.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
     if (getnameinfo((struct sockaddr *)&address, length, host, sizeof host, service, sizeof service,
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return;

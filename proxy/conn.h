@@ -123,5 +123,10 @@ bool conn_is_local(const struct conn *c);
 
 /* "10.0.0.7:5123", "[::1]:5123" or "unix"; always NUL-terminated. */
 void conn_peer_name(const struct conn *c, char *out, size_t size);
+/* False: a unix socket, or not connected any more. */
+bool conn_peer_address(const struct conn *c, struct sockaddr_storage *out);
+/* A balancer in front told whose connection this is: name and address are these from now on. False: no
+ * memory. */
+MUST_USE bool conn_set_peer(struct conn *c, const struct sockaddr_storage *peer);
 
 #endif

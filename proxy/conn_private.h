@@ -27,9 +27,10 @@ struct conn {
     struct buf backlog;      /* what waits for the socket, as it goes onto the wire */
     struct event read_event;
     struct event write_event;
-    struct loop_task task;   /* connect outcome, then release of the memory */
-    struct loop_task at_end; /* conn_finish was called: the loop ends before we are done */
-    size_t gathered_bytes;   /* of TLS, in the loop's gathering buffer; 0 outside of a call */
+    struct loop_task task;         /* connect outcome, then release of the memory */
+    struct loop_task at_end;       /* conn_finish was called: the loop ends before we are done */
+    struct sockaddr_storage *peer; /* owns; NULL: the socket's */
+    size_t gathered_bytes;         /* of TLS, in the loop's gathering buffer; 0 outside of a call */
     int fd;
     bool is_open; /* connected, and TLS is up if there is any: the owner's bytes may pass */
     bool wants_read;

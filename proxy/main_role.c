@@ -121,6 +121,7 @@ int main_serve_proxy(struct config *c, const struct main_options *o)
     bool ok = config_read_backend(c->backend, &backend, &err);
     p.listen_addrs = addrs;
     p.listen_addr_count = split_list(&arena, c->listen_addr, addrs, MAX_LISTEN_ADDRS);
+    p.proxy_protocol_from = c->proxy_protocol_from;
     p.listen_port = (uint16_t)c->listen_port;
     p.unix_socket_dir = or_null(c->unix_socket_dir);
     p.backend_host = backend.host;

@@ -252,6 +252,9 @@ static bool make_shared(struct server *s, struct err *err)
     if (!conn_resolve(c->backend_host, c->backend_port, &s->shared.backend, err))
         return err_context(err, "backend");
     s->shared.backend.tls = &s->shared.server_tls;
+    if (c->proxy_protocol_from != NULL &&
+        !network_read_list(slice_cstr(c->proxy_protocol_from), &s->shared.balancers, err))
+        return err_context(err, "setting \"proxy_protocol_from\"");
     if (!load_tls(s, &c->client_tls, &c->server_tls, err))
         return false;
     if (c->handler_count > 0 && !gate_new(c->handlers, c->handler_count, &s->gate, err))

@@ -228,8 +228,11 @@ void session_open(struct session_group *g, int fd)
     snprintf(who, sizeof who, "s%llu", atomic_fetch_add(&g->shared->last_id, 1) + 1);
     s->who = strdup(who);
     s->client = conn_accept(g->loop, fd, &client_events, s);
-    if (s->who == NULL || s->client == NULL || !start_login(s) || g->draining)
+    if (s->who == NULL || s->client == NULL || !start_login(s) || g->draining) {
         session_close(s);
+        return;
+    }
+    session_expect_header(s);
 }
 
 /* ---- LOGIN ---- */

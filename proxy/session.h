@@ -1,5 +1,6 @@
 /* A client's life: its connection, the server connection that belongs to it, and what passes between
- * them. Private to proxy/: session.c (life), session_login.c and session_tls.c (its beginning),
+ * them. Private to proxy/: session.c (life), session_login.c, session_header.c and
+ * session_tls.c (its beginning),
  * session_relay.c (messages), vendor.c, dispatch.c and reply.c (vendor statements), inject.c (our own
  * statements) and asking.c (functions that ask) share the struct. */
 #ifndef PROXY_SESSION_H
@@ -19,6 +20,7 @@
 #include "auth.h"
 #include "conn.h"
 #include "loop.h"
+#include "network.h"
 #include "relay.h"
 #include "response_queue.h"
 #include "tls.h"
@@ -33,7 +35,8 @@ struct vendor;
  * lies in the slots. */
 struct session_shared {
     const struct proxy_config *config;
-    struct conn_target backend; /* tls points at server_tls */
+    struct conn_target backend;    /* tls points at server_tls */
+    struct network_list balancers; /* whose connections begin with a PROXY header */
     struct tls_slot client_tls;
     struct tls_slot server_tls;
     const struct gate *gate; /* NULL: nothing is ours */
@@ -71,7 +74,8 @@ struct login {
     struct auth auth;
     bool ssl_done;
     bool gss_done;
-    bool heard_client; /* its first bytes are here */
+    bool awaits_header; /* of the PROXY protocol, in front of everything else */
+    bool heard_client;  /* its first bytes are here */
     bool tls_begun;
     bool is_direct;  /* TLS without SSLRequest before it */
     bool plain_rest; /* something that is no TLS came behind SSLRequest in the clear */
@@ -142,6 +146,13 @@ void session_read_startup(struct session *s, const char *data, size_t bytes);
 void session_refuse_unreachable(struct session *s, const struct err *why);
 /* FATAL 08P01: bytes in the clear behind a request for encryption ("SSL request"). */
 void session_refuse_unencrypted(struct session *s, const char *request);
+
+/* ---- session_header.c ---- */
+
+/* Is this a balancer's connection, so that a PROXY header must come? */
+void session_expect_header(struct session *s);
+/* Takes the header off the packet buffer; false: it is not whole yet, or the session was closed. */
+bool session_take_header(struct session *s);
 
 /* ---- session_tls.c ---- */
 

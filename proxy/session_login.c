@@ -156,12 +156,15 @@ static bool step_startup(struct session *s)
 
 void session_read_startup(struct session *s, const char *data, size_t bytes)
 {
-    bool is_first = !s->login->heard_client;
-    s->login->heard_client = true;
-    if (!buf_append(&s->login->packet, data, bytes)) {
+    struct login *login = s->login;
+    if (!buf_append(&login->packet, data, bytes)) {
         session_close(s);
         return;
     }
+    if ((login->awaits_header && !session_take_header(s)) || buf_length(&login->packet) == 0)
+        return;
+    bool is_first = !login->heard_client;
+    login->heard_client = true;
     if (is_first && session_begin_direct_tls(s))
         return;
     while (step_startup(s))

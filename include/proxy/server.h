@@ -21,9 +21,10 @@
 struct proxy_config {
     const char *const *listen_addrs; /* host names or addresses; "*" means all of IPv4 and IPv6 */
     size_t listen_addr_count;        /* 0: no TCP */
-    uint16_t listen_port;        /* also the number in the unix socket's name; 0: any free port */
-    const char *unix_socket_dir; /* NULL: no unix socket */
-    const char *backend_host;    /* name, address, or directory of a unix socket (first '/') */
+    uint16_t listen_port; /* also the number in the unix socket's name; 0: any free port */
+    const char *proxy_protocol_from; /* networks, by commas, of balancers that send PROXY headers */
+    const char *unix_socket_dir;     /* NULL: no unix socket */
+    const char *backend_host;        /* name, address, or directory of a unix socket (first '/') */
     uint16_t backend_port;
     unsigned threads;                 /* 0: one per core */
     unsigned max_client_conn;         /* beyond it 53300; 0: no limit */
