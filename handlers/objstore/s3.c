@@ -3,7 +3,7 @@
  *   s3_place    where it lies and how it is addressed     s3_list    folders out of keys
  *   s3_call     requests and their repetitions            s3_fetch   objects as local files
  *   s3_answer   headers, listings, errors as they come    s3_error   errors as we tell them
- *   sigv4, xml, http, cache
+ *   sigv4, xml, transport, cache
  *
  * Nothing is asked of the store when it is opened; what is wrong shows at the first listing. */
 #include "s3.h"
@@ -81,7 +81,7 @@ static void wipe(const char *secret)
 static void s3_close(struct objstore *base)
 {
     struct s3 *st = (struct s3 *)base;
-    http_close(st->http);
+    transport_close(st->transport);
     cache_close(&st->cache);
     wipe(st->key.secret_access_key);
     wipe(st->security_token);
@@ -119,10 +119,10 @@ static bool take_keys(struct s3 *st, const struct objstore_s3_options *o, struct
 static bool set_up(struct s3 *st, const struct objstore_s3_options *o, struct err *err)
 {
     struct objstore_s3_options mine = *o;
-    struct http_settings http = {.ca_file = o->ca_file, .timeout_s = o->timeout_s};
+    struct transport_settings transport = {.ca_file = o->ca_file, .timeout_s = o->timeout_s};
     mine.root = arena_copy_cstr(&st->arena, o->root); /* the place borrows from it */
     return (mine.root != NULL || err_no_memory(err)) && s3_place_read(&mine, &st->place, err) &&
-           take_keys(st, o, err) && http_open(&http, &st->http, err) &&
+           take_keys(st, o, err) && transport_open(&transport, &st->transport, err) &&
            cache_open(&st->cache, &st->arena, o->cache_folder, o->cache_bytes, err);
 }
 

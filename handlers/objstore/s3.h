@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "cache.h"
-#include "http.h"
+#include "transport.h"
 #include "s3_place.h"
 #include "sigv4.h"
 #include "store.h"
@@ -24,7 +24,7 @@ struct s3 {
     struct s3_place place;
     struct sigv4_key key; /* access_key NULL: requests are not signed */
     const char *security_token;
-    struct http *http;
+    struct transport *transport;
     struct cache cache;
     struct arena objects_arena;
     struct s3_known *objects; /* what the last listing of the whole table said, by path */
@@ -67,7 +67,7 @@ struct s3_call {
     int64_t size_bytes; /* -1: unknown */
     /* Private. */
     enum s3_call_state state;
-    struct http_exchange exchange;
+    struct transport_exchange exchange;
     struct arena arena; /* of one exchange */
     struct buf body;    /* of an answer that is an error */
     struct err err;     /* of put or restart */

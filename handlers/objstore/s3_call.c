@@ -147,7 +147,7 @@ static bool write_request(const struct s3 *st, struct s3_call *c, struct buf *b)
 
 /* ---- the answer ---- */
 
-static bool has_content(const struct http_exchange *x)
+static bool has_content(const struct transport_exchange *x)
 {
     return x->head.status == 200 || x->head.status == 206;
 }
@@ -176,7 +176,7 @@ static bool begin_content(struct s3_call *c)
     return true;
 }
 
-static bool on_body(void *arg, struct http_exchange *x, struct slice piece)
+static bool on_body(void *arg, struct transport_exchange *x, struct slice piece)
 {
     struct s3_call *c = arg;
     if (!has_content(x)) {
@@ -201,11 +201,11 @@ static bool start(struct s3 *st, struct s3_call *c, struct err *err)
     err_clear(&c->err);
     c->begun = c->changed = false;
     c->begun_at = c->received;
-    c->exchange = (struct http_exchange){.method = c->method, .on_body = on_body, .arg = c};
+    c->exchange = (struct transport_exchange){.method = c->method, .on_body = on_body, .arg = c};
     buf_init(&b, (size_t)64 << 10);
     bool ok = write_request(st, c, &b) || err_no_memory(err);
     buf_fini(&b);
-    if (!ok || !http_start(st->http, &c->exchange, err))
+    if (!ok || !transport_start(st->transport, &c->exchange, err))
         return false;
     c->state = S3_CALL_RUNNING;
     return true;
@@ -248,7 +248,7 @@ static bool forget(struct s3_call *c, struct err *err)
 static bool try_again(struct s3 *st, struct s3_call *c, const struct s3_fault *fault,
                       struct err *err)
 {
-    const struct http_exchange *x = &c->exchange;
+    const struct transport_exchange *x = &c->exchange;
     if (c->received - c->begun_at >= CALL_PROGRESS_BYTES)
         c->attempts = 0;
     if (++c->attempts >= CALL_ATTEMPTS)
@@ -302,7 +302,7 @@ static bool finish(struct s3 *st, struct s3_call *c, struct err *err)
     if (!c->begun && !begin_content(c))
         return c->changed ? begin_anew(st, c, err) : try_again(st, c, &none, err);
     if (!is_whole(c)) {
-        c->exchange.end = HTTP_CUT;
+        c->exchange.end = TRANSPORT_CUT;
         return try_again(st, c, &none, err);
     }
     c->state = S3_CALL_DONE;
@@ -319,8 +319,8 @@ static bool on_end(struct s3 *st, struct s3_call *c, struct err *err)
     s3_fault_read(buf_slice(&c->body), &fault);
     if (c->changed)
         return begin_anew(st, c, err);
-    if (c->exchange.end == HTTP_STOPPED) { /* another range than the one asked for */
-        c->exchange.end = HTTP_CUT;
+    if (c->exchange.end == TRANSPORT_STOPPED) { /* another range than the one asked for */
+        c->exchange.end = TRANSPORT_CUT;
         if (!forget(c, err))
             return false;
     }
@@ -362,11 +362,11 @@ static bool run_all(struct s3 *st, struct s3_call *calls, size_t count,
     int next_ms;
     bool open = true;
     while (open) {
-        struct http_exchange *x;
+        struct transport_exchange *x;
         if (st->must_stop != NULL && st->must_stop(st->arg))
             return err_set(err, SQLSTATE_QUERY_CANCELED, "told to stop while reading objects");
         if (!start_due(st, calls, count, &next_ms, &open, err) ||
-            (open && !http_wait(st->http, next_ms, &x, err)))
+            (open && !transport_wait(st->transport, next_ms, &x, err)))
             return false;
         if (!open || x == NULL)
             continue;
@@ -385,6 +385,6 @@ bool s3_run(struct s3 *st, struct s3_call *calls, size_t count,
 {
     bool ok = run_all(st, calls, count, on_done, arg, err);
     for (size_t i = 0; i < count; i++)
-        http_drop(st->http, &calls[i].exchange);
+        transport_drop(st->transport, &calls[i].exchange);
     return ok;
 }

@@ -34,14 +34,15 @@ static const char *const bad_token[] = {"ExpiredToken", "InvalidToken", "TokenRe
                                         "AuthorizationHeaderMalformed", "InvalidSecurityToken"};
 static const char *const wrong_clock[] = {"RequestTimeTooSkewed", "RequestExpired"};
 
-const char *s3_told_region(const struct http_exchange *x, const struct s3_fault *fault)
+const char *s3_told_region(const struct transport_exchange *x, const struct s3_fault *fault)
 {
     if (x->head.region[0] != '\0')
         return x->head.region;
     return fault->region[0] != '\0' ? fault->region : NULL;
 }
 
-static enum s3_verdict judge_status(const struct http_exchange *x, const struct s3_fault *fault)
+static enum s3_verdict judge_status(const struct transport_exchange *x,
+                                    const struct s3_fault *fault)
 {
     int status = x->head.status;
     if (status == 200 || status == 206)
@@ -58,31 +59,32 @@ static enum s3_verdict judge_status(const struct http_exchange *x, const struct 
     return S3_REFUSED;
 }
 
-enum s3_verdict s3_judge(const struct http_exchange *x, const struct s3_fault *fault)
+enum s3_verdict s3_judge(const struct transport_exchange *x, const struct s3_fault *fault)
 {
     switch (x->end) {
-    case HTTP_ANSWERED: return judge_status(x, fault);
-    case HTTP_UNREACHABLE:
-    case HTTP_CUT: return S3_AGAIN;
-    case HTTP_STOPPED:
-    case HTTP_UNTRUSTED:
-    case HTTP_IMPOSSIBLE: break;
+    case TRANSPORT_ANSWERED: return judge_status(x, fault);
+    case TRANSPORT_UNREACHABLE:
+    case TRANSPORT_CUT: return S3_AGAIN;
+    case TRANSPORT_STOPPED:
+    case TRANSPORT_UNTRUSTED:
+    case TRANSPORT_IMPOSSIBLE: break;
     }
     return S3_REFUSED;
 }
 
-static bool set_unanswered(const struct s3_place *p, const struct http_exchange *x, struct err *err)
+static bool set_unanswered(const struct s3_place *p, const struct transport_exchange *x,
+                           struct err *err)
 {
     switch (x->end) {
-    case HTTP_UNREACHABLE:
+    case TRANSPORT_UNREACHABLE:
         err_set(err, SQLSTATE_CANNOT_CONNECT, "could not connect to object store \"%s\"", p->host);
         break;
-    case HTTP_UNTRUSTED:
+    case TRANSPORT_UNTRUSTED:
         err_set(err, SQLSTATE_CANNOT_CONNECT, "certificate of object store \"%s\" is not trusted",
                 p->host);
         err_hint(err, "The setting \"hudi_store_ca_file\" names the authorities that are trusted.");
         break;
-    case HTTP_IMPOSSIBLE:
+    case TRANSPORT_IMPOSSIBLE:
         err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE, "cannot ask object store \"%s\"", p->host);
         break;
     default:
@@ -103,7 +105,7 @@ static bool set_missing(const struct s3_place *p, const char *key, const struct 
                    p->host);
 }
 
-static bool set_wrong_clock(const struct s3_place *p, const struct http_exchange *x,
+static bool set_wrong_clock(const struct s3_place *p, const struct transport_exchange *x,
                             const struct s3_fault *fault, struct err *err)
 {
     char now[40] = "";
@@ -119,7 +121,7 @@ static bool set_wrong_clock(const struct s3_place *p, const struct http_exchange
 }
 
 /* The bucket lies elsewhere and the way there is unknown. */
-static bool set_moved(const struct s3_place *p, const struct http_exchange *x,
+static bool set_moved(const struct s3_place *p, const struct transport_exchange *x,
                       const struct s3_fault *fault, struct err *err)
 {
     const char *region = s3_told_region(x, fault);
@@ -131,8 +133,9 @@ static bool set_moved(const struct s3_place *p, const struct http_exchange *x,
                           : err_hint(err, "The store names another region: \"%s\".", region);
 }
 
-static bool set_answered(const struct s3_place *p, const char *key, const struct http_exchange *x,
-                         const struct s3_fault *fault, struct err *err)
+static bool set_answered(const struct s3_place *p, const char *key,
+                         const struct transport_exchange *x, const struct s3_fault *fault,
+                         struct err *err)
 {
     int status = x->head.status;
     const char *what = key == NULL ? "" : key;
@@ -162,9 +165,9 @@ static bool set_answered(const struct s3_place *p, const char *key, const struct
     return false;
 }
 
-bool s3_set_error(const struct s3_place *p, const char *key, const struct http_exchange *x,
+bool s3_set_error(const struct s3_place *p, const char *key, const struct transport_exchange *x,
                   const struct s3_fault *fault, struct err *err)
 {
-    return x->end == HTTP_ANSWERED ? set_answered(p, key, x, fault, err)
-                                   : set_unanswered(p, x, err);
+    return x->end == TRANSPORT_ANSWERED ? set_answered(p, key, x, fault, err)
+                                        : set_unanswered(p, x, err);
 }

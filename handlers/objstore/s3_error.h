@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "http.h"
+#include "transport.h"
 #include "s3_answer.h"
 #include "s3_place.h"
 
@@ -18,11 +18,11 @@ enum s3_verdict {
 };
 
 /* fault: what the body said; empty for HEAD. */
-enum s3_verdict s3_judge(const struct http_exchange *x, const struct s3_fault *fault);
+enum s3_verdict s3_judge(const struct transport_exchange *x, const struct s3_fault *fault);
 /* The region that an answer names, or NULL. */
-const char *s3_told_region(const struct http_exchange *x, const struct s3_fault *fault);
+const char *s3_told_region(const struct transport_exchange *x, const struct s3_fault *fault);
 /* key  of the object, NULL: the bucket's listing. Returns false. */
-bool s3_set_error(const struct s3_place *p, const char *key, const struct http_exchange *x,
+bool s3_set_error(const struct s3_place *p, const char *key, const struct transport_exchange *x,
                   const struct s3_fault *fault, struct err *err);
 
 #endif

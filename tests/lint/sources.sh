@@ -43,7 +43,7 @@ door 'libpq-fe.h' handlers/pgclient/connection.h handlers/pgclient/*.c
 door 'confuse.h' proxy/config.c
 door 'jansson.h' base/json.c
 door 'avro.h' handlers/hudi/avro.c
-door 'curl/' handlers/objstore/http.c
+door 'curl/' handlers/objstore/transport.c
 door 'expat.h' handlers/objstore/xml.c
 door 'duckdb.h' handlers/hudi/duck_session.h
 exit $failed

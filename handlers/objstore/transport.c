@@ -7,7 +7,7 @@
  *
  * There is no limit of time for a whole exchange, which may be a large file over a thin line: what is
  * limited is silence. */
-#include "http.h"
+#include "transport.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +15,9 @@
 
 #include <curl/curl.h>
 
-#define HTTP_CONNECTIONS 16
+#define TRANSPORT_CONNECTIONS 16
 
-struct http {
+struct transport {
     CURLM *multi;
     char *ca_file; /* owns; NULL */
     long timeout_s;
@@ -25,49 +25,49 @@ struct http {
 
 static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
-    struct http_exchange *x = arg;
+    struct transport_exchange *x = arg;
     s3_head_read(&x->head, slice_of(data, size * count));
     return size * count;
 }
 
 static size_t on_data(char *data, size_t size, size_t count, void *arg)
 {
-    struct http_exchange *x = arg;
+    struct transport_exchange *x = arg;
     return x->on_body(x->arg, x, slice_of(data, size * count)) ? size * count : 0;
 }
 
-bool http_open(const struct http_settings *s, struct http **out, struct err *err)
+bool transport_open(const struct transport_settings *s, struct transport **out, struct err *err)
 {
     *out = NULL;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return err_set(err, SQLSTATE_INTERNAL_ERROR, "libcurl does not start");
-    struct http *h = calloc(1, sizeof *h);
-    if (h == NULL)
+    struct transport *t = calloc(1, sizeof *t);
+    if (t == NULL)
         return err_no_memory(err);
-    h->timeout_s = s->timeout_s;
-    h->multi = curl_multi_init();
+    t->timeout_s = s->timeout_s;
+    t->multi = curl_multi_init();
     bool has_ca = s->ca_file != NULL && s->ca_file[0] != '\0';
-    h->ca_file = has_ca ? strdup(s->ca_file) : NULL;
-    if (h->multi == NULL || (has_ca && h->ca_file == NULL)) {
-        http_close(h);
+    t->ca_file = has_ca ? strdup(s->ca_file) : NULL;
+    if (t->multi == NULL || (has_ca && t->ca_file == NULL)) {
+        transport_close(t);
         return err_no_memory(err);
     }
-    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_CONNECTIONS);
-    *out = h;
+    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)TRANSPORT_CONNECTIONS);
+    *out = t;
     return true;
 }
 
-void http_close(struct http *h)
+void transport_close(struct transport *t)
 {
-    if (h == NULL)
+    if (t == NULL)
         return;
-    if (h->multi != NULL)
-        curl_multi_cleanup(h->multi);
-    free(h->ca_file);
-    free(h);
+    if (t->multi != NULL)
+        curl_multi_cleanup(t->multi);
+    free(t->ca_file);
+    free(t);
 }
 
-static bool put_headers(CURL *easy, struct http_exchange *x)
+static bool put_headers(CURL *easy, struct transport_exchange *x)
 {
     struct curl_slist *list = NULL;
     for (size_t i = 0; i < x->header_count; i++) {
@@ -83,7 +83,7 @@ static bool put_headers(CURL *easy, struct http_exchange *x)
     return true;
 }
 
-static void put_options(const struct http *h, CURL *easy, struct http_exchange *x)
+static void put_options(const struct transport *t, CURL *easy, struct transport_exchange *x)
 {
     curl_easy_setopt(easy, CURLOPT_PRIVATE, x);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->trouble);
@@ -94,11 +94,11 @@ static void put_options(const struct http *h, CURL *easy, struct http_exchange *
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (h->ca_file != NULL)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, h->ca_file);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, h->timeout_s);
+    if (t->ca_file != NULL)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, t->ca_file);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, t->timeout_s);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, h->timeout_s);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, t->timeout_s);
     curl_easy_setopt(easy, CURLOPT_NOBODY, strcmp(x->method, "HEAD") == 0 ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
@@ -106,7 +106,7 @@ static void put_options(const struct http *h, CURL *easy, struct http_exchange *
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
 }
 
-bool http_start(struct http *h, struct http_exchange *x, struct err *err)
+bool transport_start(struct transport *t, struct transport_exchange *x, struct err *err)
 {
     CURL *easy = curl_easy_init();
     s3_head_init(&x->head);
@@ -114,84 +114,85 @@ bool http_start(struct http *h, struct http_exchange *x, struct err *err)
     x->easy = x->list = NULL;
     if (easy == NULL)
         return err_no_memory(err);
-    put_options(h, easy, x);
+    put_options(t, easy, x);
     if (curl_easy_setopt(easy, CURLOPT_URL, x->url) != CURLE_OK || !put_headers(easy, x)) {
         curl_easy_cleanup(easy);
         return err_no_memory(err);
     }
     x->easy = easy;
-    if (curl_multi_add_handle(h->multi, easy) == CURLM_OK)
+    if (curl_multi_add_handle(t->multi, easy) == CURLM_OK)
         return true;
-    http_drop(h, x);
+    transport_drop(t, x);
     return err_set(err, SQLSTATE_INTERNAL_ERROR, "libcurl does not take a request");
 }
 
-void http_drop(struct http *h, struct http_exchange *x)
+void transport_drop(struct transport *t, struct transport_exchange *x)
 {
     if (x->easy == NULL)
         return;
-    curl_multi_remove_handle(h->multi, x->easy);
+    curl_multi_remove_handle(t->multi, x->easy);
     curl_easy_cleanup(x->easy);
     curl_slist_free_all(x->list);
     x->easy = x->list = NULL;
 }
 
-static enum http_end judge(CURLcode code)
+static enum transport_end judge(CURLcode code)
 {
     switch (code) {
-    case CURLE_OK: return HTTP_ANSWERED;
-    case CURLE_WRITE_ERROR: return HTTP_STOPPED;
+    case CURLE_OK: return TRANSPORT_ANSWERED;
+    case CURLE_WRITE_ERROR: return TRANSPORT_STOPPED;
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT: return HTTP_UNREACHABLE;
+    case CURLE_COULDNT_CONNECT: return TRANSPORT_UNREACHABLE;
     case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_ISSUER_ERROR: return HTTP_UNTRUSTED;
+    case CURLE_SSL_ISSUER_ERROR: return TRANSPORT_UNTRUSTED;
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
     case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CIPHER: return HTTP_IMPOSSIBLE;
-    default: return HTTP_CUT;
+    case CURLE_SSL_CIPHER: return TRANSPORT_IMPOSSIBLE;
+    default: return TRANSPORT_CUT;
     }
 }
 
 /* A timeout before anything was connected is nobody there; later, a cut. */
-static enum http_end judge_timeout(CURL *easy)
+static enum transport_end judge_timeout(CURL *easy)
 {
     curl_off_t connected_us = 0;
     curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected_us);
-    return connected_us == 0 ? HTTP_UNREACHABLE : HTTP_CUT;
+    return connected_us == 0 ? TRANSPORT_UNREACHABLE : TRANSPORT_CUT;
 }
 
-static struct http_exchange *take_ended(struct http *h)
+static struct transport_exchange *take_ended(struct transport *t)
 {
     int left;
-    for (CURLMsg *m = curl_multi_info_read(h->multi, &left); m != NULL;
-         m = curl_multi_info_read(h->multi, &left)) {
+    for (CURLMsg *m = curl_multi_info_read(t->multi, &left); m != NULL;
+         m = curl_multi_info_read(t->multi, &left)) {
         char *owner = NULL;
         if (m->msg != CURLMSG_DONE)
             continue;
         CURLcode code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &owner);
-        struct http_exchange *x = (struct http_exchange *)owner;
+        struct transport_exchange *x = (struct transport_exchange *)owner;
         x->end = code == CURLE_OPERATION_TIMEDOUT ? judge_timeout(m->easy_handle) : judge(code);
         if (code != CURLE_OK && x->trouble[0] == '\0')
             snprintf(x->trouble, sizeof x->trouble, "%s", curl_easy_strerror(code));
-        http_drop(h, x);
+        transport_drop(t, x);
         return x;
     }
     return NULL;
 }
 
-bool http_wait(struct http *h, int timeout_ms, struct http_exchange **ended, struct err *err)
+bool transport_wait(struct transport *t, int timeout_ms, struct transport_exchange **ended,
+                    struct err *err)
 {
     int running;
-    *ended = take_ended(h);
+    *ended = take_ended(t);
     if (*ended != NULL)
         return true;
-    if (curl_multi_perform(h->multi, &running) != CURLM_OK ||
-        curl_multi_poll(h->multi, NULL, 0, timeout_ms, NULL) != CURLM_OK ||
-        curl_multi_perform(h->multi, &running) != CURLM_OK)
+    if (curl_multi_perform(t->multi, &running) != CURLM_OK ||
+        curl_multi_poll(t->multi, NULL, 0, timeout_ms, NULL) != CURLM_OK ||
+        curl_multi_perform(t->multi, &running) != CURLM_OK)
         return err_set(err, SQLSTATE_INTERNAL_ERROR, "libcurl does not work");
-    *ended = take_ended(h);
+    *ended = take_ended(t);
     return true;
 }
