@@ -86,6 +86,10 @@ static enum job_outcome run(struct job *j, struct job_result *result, struct err
     if (!ok)
         job_rollback(j);
     result->changed = ok && s.plan.kind != HUDI_PLAN_NOTHING;
+    if (ok)
+        snprintf(result->stats, sizeof result->stats,
+                 "{\"lag_commits\": %zu, \"behind_since_ms\": %lld}", s.plan.left,
+                 (long long)s.plan.left_since_ms);
     tell_files(&s);
     const char *log = buf_cstr(&s.log);
     snprintf(result->log, sizeof result->log, "%s", log == NULL ? "" : log);

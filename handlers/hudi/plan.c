@@ -331,6 +331,20 @@ static bool make_plan(struct planner *p, struct position *at, const char *upto, 
     return plan_after(p, at, limit, out, err);
 }
 
+/* For statistics: what the run will not have taken. */
+static void count_left(const struct planner *p, struct hudi_plan *out)
+{
+    if (out->after_is_ahead || p->timeline.restoring)
+        return;
+    for (size_t i = 0; i < p->timeline.commits.count; i++) {
+        if (out->kind == HUDI_PLAN_NOTHING ? p->in_after[i] : p->in_to[i])
+            continue;
+        if (out->left++ == 0)
+            out->left_since_ms =
+                instant_flushed_ms(planner_commit_at(p, i), p->table->timeline_is_utc);
+    }
+}
+
 bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const char *after,
                     const char *after_completed, int64_t max_commits, struct hudi_plan *out,
                     struct err *err)
@@ -338,7 +352,10 @@ bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const char *aft
     struct planner p = {.arena = a, .table = t, .plan = out};
     struct position at = {.after = after, .after_completed = after_completed};
     size_t limit = max_commits <= 0 ? SIZE_MAX : (size_t)max_commits;
-    return make_plan(&p, &at, NULL, limit, err);
+    if (!make_plan(&p, &at, NULL, limit, err))
+        return false;
+    count_left(&p, out);
+    return true;
 }
 
 bool hudi_plan_between(struct arena *a, const struct hudi_table *t, const char *after,

@@ -89,6 +89,8 @@ struct hudi_plan {
     size_t commits;           /* completed commits in (after, to] */
     const char *reason;       /* RECONCILE, else NULL */
     bool after_is_ahead;      /* `after` is later than the newest commit: a WARNING */
+    size_t left;              /* completed commits that this run leaves for later ones */
+    int64_t left_since_ms;    /* completion of the first of them, as flushed_ms; 0: none */
     const char *waits_for;    /* layout 1: completed commits are left for a later run because this
                                     earlier one is pending; else NULL */
     struct hudi_slices

@@ -21,7 +21,7 @@ static const char sql_setup[] = "SET lock_timeout = '1s'; LISTEN pgveneer_task";
 static const char sql_has_tasks[] =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute"
     "                WHERE attrelid = pg_catalog.to_regclass('pgveneer.task') AND attname = "
-    "'asker')";
+    "'stats')";
 static const char sql_databases[] =
     "SELECT datname FROM pg_catalog.pg_database"
     " WHERE datallowconn AND NOT datistemplate"

@@ -180,7 +180,7 @@ static bool record(struct run *run, const char *detail, bool *ours, struct err *
     bool stops = stop != LEASE_STOP_NONE;
     *ours = false;
     if (run->outcome == JOB_DONE)
-        return record_done(&run->lease, run->result.log, ours, err);
+        return record_done(&run->lease, &run->result, ours, err);
     if (stop == LEASE_STOP_UNASKED)
         return record_removed(&run->lease, ours, err);
     if (!stops && !record_failed(&run->lease, &run->err, run->outcome == JOB_MISCONFIGURED, detail,

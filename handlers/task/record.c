@@ -26,6 +26,7 @@ static const char sql_done[] =
     "UPDATE pgveneer.task SET failure_times = 0, " FORGIVEN ", " RELEASED ","
     "       last_log = CASE state WHEN 'active' THEN $4 ELSE last_log END,"
     "       start_time = $3::timestamptz, end_time = pg_catalog.clock_timestamp(),"
+    "       success_start = $3::timestamptz, stats = $5::jsonb,"
     "       state = CASE WHEN state = 'active' AND run_every IS NULL THEN 'done' ELSE state END,"
     "       next_start_time = " NEXT_START " WHERE task_id = $1 AND fencing = $2::bigint";
 /* $4 log, $5 suspend at once, $6 failures that suspend, $7 detail */
@@ -70,9 +71,10 @@ static bool write_end(struct job_lease *l, const char *sql, size_t count, const 
     return true;
 }
 
-bool record_done(struct job_lease *l, const char *log, bool *ours, struct err *err)
+bool record_done(struct job_lease *l, const struct job_result *result, bool *ours, struct err *err)
 {
-    const char *const values[] = {l->task_id, l->fencing, l->run_start, log};
+    const char *stats = result->stats[0] == '\0' ? "{}" : result->stats;
+    const char *const values[] = {l->task_id, l->fencing, l->run_start, result->log, stats};
     return write_end(l, sql_done, ARRAY_LEN(values), values, ours, err);
 }
 

@@ -8,7 +8,8 @@
  * the row belongs to somebody else by now, and nothing was written. */
 
 /* The run did what it should: failures are forgotten, the next start follows. */
-MUST_USE bool record_done(struct job_lease *l, const char *log, bool *ours, struct err *err);
+MUST_USE bool record_done(struct job_lease *l, const struct job_result *result, bool *ours,
+                          struct err *err);
 /* The run failed. suspend: only a person can mend it. detail: JSON for the kind's history view. */
 MUST_USE bool record_failed(struct job_lease *l, const struct err *why, bool suspend,
                             const char *detail, bool *ours, struct err *err);

@@ -61,8 +61,9 @@ enum job_outcome {
 #define JOB_MAX_CRASHES 3
 
 struct job_result {
-    bool changed;   /* something was committed: the run gets a history row (see job_commit) */
-    char log[1024]; /* last_log after success; empty as a rule */
+    bool changed;    /* something was committed: the run gets a history row (see job_commit) */
+    char log[1024];  /* last_log after success; empty as a rule */
+    char stats[256]; /* task.stats after success: a JSON object of the kind's; empty: none */
 };
 
 /* BEGIN (READ COMMITTED) and a look at the lease. Errors: 55000 lease lost, 57014 told to stop. */
