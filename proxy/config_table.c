@@ -161,6 +161,12 @@ const struct config_setting config_settings[] = {
      .doc = "Path of `libduckdb.so`, which only jobs load. Empty: beside the binary, or in "
             "`../lib/pgveneer` from there."},
 
+    {TEXT(http_addr, "127.0.0.1"), .group = G_PROCESS,
+     .doc = "Address of the proxy's HTTP interface: `/metrics`, `/healthz`. It has neither TLS nor "
+            "logins: keep it in a network of your own."},
+    {INT(http_port, "0", 0, 65535, ""), .group = G_PROCESS,
+     .doc = "Port of the HTTP interface. 0: off."},
+
     {TEXT(user, "postgres"), .group = G_PROCESS,
      .doc = "Started as root, pgveneer becomes this user before it reads anything from outside."},
     {TEXT(pidfile, ""), .group = G_PROCESS, .doc = "File for the process id. Empty: none."},
@@ -169,10 +175,6 @@ const struct config_setting config_settings[] = {
     {CHOICE(log_format, "text", "text,json"), .reload = true, .group = G_PROCESS,
      .doc = "Form of a log line."},
 
-    {TEXT(http_addr, "127.0.0.1"), .group = G_LATER, .missing = "the HTTP interface",
-     .doc = "Address of the HTTP interface."},
-    {INT(http_port, "0", 0, 65535, ""), .group = G_LATER, .missing = "the HTTP interface",
-     .doc = "Port of the HTTP interface. 0: off."},
     {TEXT(admin_users, ""), .group = G_LATER, .missing = "the admin console",
      .doc = "Users who may do everything in the admin console."},
     {TEXT(stats_users, ""), .group = G_LATER, .missing = "the admin console",

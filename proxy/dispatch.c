@@ -94,6 +94,7 @@ static void refuse(struct session *s, const struct err *err)
     struct dispatch *d = &s->vendor->dispatch;
     struct err copy = *err;
     d->err = copy;
+    metrics_add(&s->group->metrics, METRIC_VENDOR_REFUSED, 1);
     enter(s, DISPATCH_REFUSE);
     inject_error(s, &s->vendor->inject, &d->err, error_form(d));
 }
@@ -140,6 +141,8 @@ static void send_spliced(struct session *s)
         refuse(s, &err);
     } else {
         remember(s, st);
+        metrics_add(&s->group->metrics,
+                    d->result.call_tag_count > 0 ? METRIC_VENDOR_CALL : METRIC_VENDOR_REWRITE, 1);
         session_request(s, buf_data(&out), buf_length(&out), d->type == 'Q' ? RQ_QUERY : RQ_PARSE,
                         RQ_FORWARD, note);
         decide(s, RELAY_DROP);

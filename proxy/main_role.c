@@ -143,6 +143,9 @@ int main_serve_proxy(struct config *c, const struct main_options *o)
     p.handler_count = ARRAY_LEN(handlers);
     p.migrations = migrations.lists;
     p.migration_count = ARRAY_LEN(migrations.lists);
+    p.http_addr = c->http_addr;
+    p.http_port = (uint16_t)c->http_port;
+    p.databases = c->databases;
     ok = ok && main_read_secret_key(c, &key, &p.secret_key, &err) && proxy_run(&p, &err);
     crypto_wipe(&key, sizeof key);
     if (!ok)

@@ -3,6 +3,7 @@
  *   main thread   opens everything, starts the threads, then waits for signals
  *   loop 0        accepts, and hands each socket to the loop with the fewest sessions; control lives here
  *   loop 0…n-1    sessions, from accept to close
+ *   http          /metrics and /healthz, where http_port is set
  *
  * A socket changes its thread once, before anybody has read from it; so sessions spread evenly, where
  * SO_REUSEPORT would spread by chance.
@@ -17,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +28,7 @@
 #include "control.h"
 #include "listener.h"
 #include "session.h"
+#include "status.h"
 #include "tls.h"
 #include "topology.h"
 
@@ -47,6 +50,9 @@ struct server {
     struct session_shared shared;
     struct gate *gate;
     struct control *control;
+    struct status *status;          /* NULL: no HTTP interface */
+    const struct metrics **metrics; /* one a group */
+    atomic_bool stopping;
     struct session_group *groups;
     struct order *drain_orders; /* one a group */
     struct order *end_orders;
@@ -61,6 +67,7 @@ void proxy_config_init(struct proxy_config *c)
     *c = (struct proxy_config){.listen_port = 6432,
                                .backend_host = "localhost",
                                .backend_port = 5432,
+                               .databases = "",
                                .inspect_max_bytes = PROXY_INSPECT_MAX_BYTES,
                                .drain_timeout_ms = PROXY_DRAIN_TIMEOUT_MS};
 }
@@ -168,15 +175,19 @@ static void raise_descriptor_limit(void)
 static bool make_groups(struct server *s, struct err *err)
 {
     size_t count = thread_count(s->config);
-    s->groups = calloc(count, sizeof *s->groups);
+    s->groups = aligned_alloc(_Alignof(struct session_group), count * sizeof *s->groups);
+    if (s->groups != NULL)
+        memset(s->groups, 0, count * sizeof *s->groups);
+    s->metrics = calloc(count, sizeof *s->metrics);
     s->drain_orders = calloc(count, sizeof *s->drain_orders);
     s->end_orders = calloc(count, sizeof *s->end_orders);
-    if (s->groups == NULL || s->drain_orders == NULL || s->end_orders == NULL)
+    if (s->groups == NULL || s->metrics == NULL || s->drain_orders == NULL || s->end_orders == NULL)
         return err_no_memory(err);
     for (size_t i = 0; i < count; i++) {
         char name[16];
         snprintf(name, sizeof name, "loop %zu", i);
         s->groups[i].shared = &s->shared;
+        s->metrics[i] = &s->groups[i].metrics;
         list_init(&s->groups[i].sessions);
         if (!loop_new(name, &s->groups[i].loop, err))
             return false;
@@ -274,14 +285,30 @@ static bool make_control(struct server *s, struct err *err)
     return true;
 }
 
+static bool open_status(struct server *s, struct err *err)
+{
+    const struct proxy_config *c = s->config;
+    const struct status_settings settings = {.http_addr = c->http_addr,
+                                             .http_port = c->http_port,
+                                             .databases = c->databases,
+                                             .control = s->control,
+                                             .sets = s->metrics,
+                                             .set_count = s->group_count,
+                                             .client_count = &s->shared.client_count,
+                                             .stopping = &s->stopping};
+    return c->http_port == 0 || status_new(&settings, &s->status, err);
+}
+
 static void free_server(struct server *s)
 {
     close_listeners(s);
     if (s->control != NULL)
         control_free(s->control);
+    status_free(s->status);
     for (size_t i = 0; i < s->group_count; i++)
         loop_free(s->groups[i].loop);
     free(s->groups);
+    free(s->metrics);
     free(s->drain_orders);
     free(s->end_orders);
     if (s->gate != NULL)
@@ -295,11 +322,12 @@ static bool start_loops(struct server *s, struct err *err)
     for (size_t i = 0; i < s->group_count; i++)
         if (!loop_start(s->groups[i].loop, err))
             return false;
-    return true;
+    return s->status == NULL || status_start(s->status, err);
 }
 
 static void stop_loops(struct server *s)
 {
+    status_stop(s->status);
     for (size_t i = 0; i < s->group_count; i++)
         loop_stop(s->groups[i].loop);
     for (size_t i = 0; i < s->group_count; i++)
@@ -361,6 +389,7 @@ static void serve(struct server *s, const sigset_t *signals)
         reload(s);
     log_info("proxy", "stopping: waiting up to %u s for clients",
              s->config->drain_timeout_ms / 1000);
+    atomic_store(&s->stopping, true);
     give_orders(s, s->drain_orders, on_drain_order);
     if (wait_for_clients(s, signals, s->config->drain_timeout_ms))
         return;
@@ -385,7 +414,8 @@ bool proxy_run(const struct proxy_config *c, struct err *err)
     tls_slot_init(&s.shared.client_tls);
     tls_slot_init(&s.shared.server_tls);
     bool ok = make_shared(&s, err) && make_groups(&s, err) && make_control(&s, err) &&
-              open_listeners(&s, err) && probe_topology(&s, err) && start_loops(&s, err);
+              open_listeners(&s, err) && open_status(&s, err) && probe_topology(&s, err) &&
+              start_loops(&s, err);
     if (ok)
         serve(&s, &signals);
     stop_loops(&s);

@@ -29,6 +29,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -164,6 +165,9 @@ void session_refuse(struct session *s, const struct err *err)
     if (s->state == SESSION_CLOSING)
         return;
     log_err(LOG_LEVEL_DEBUG, s->who, "refused", err);
+    metrics_add(&s->group->metrics, METRIC_REFUSED, 1);
+    if (strcmp(err->sqlstate, SQLSTATE_PROTOCOL_VIOLATION) == 0)
+        metrics_add(&s->group->metrics, METRIC_PROTOCOL_ERRORS, 1);
     if (relay_is_between(&s->down))
         send_error(s->client, "FATAL", err);
     session_give_away(&s->client);
@@ -210,6 +214,7 @@ static bool start_login(struct session *s)
 
 void session_open(struct session_group *g, int fd)
 {
+    metrics_add(&g->metrics, METRIC_CLIENTS, 1);
     struct session *s = calloc(1, sizeof *s);
     if (s == NULL) {
         close(fd);
@@ -247,6 +252,7 @@ static void on_server_connected(void *owner, struct conn *c)
 void session_login_done(struct session *s)
 {
     session_enter(s, SESSION_READY);
+    metrics_add(&s->group->metrics, METRIC_LOGINS, 1);
     s->up.attentive = false;
     free_login(s);
     if (s->group->draining)
@@ -303,6 +309,7 @@ static void on_client_read(void *owner, struct conn *c, char *data, size_t bytes
 {
     (void)c;
     struct session *s = owner;
+    metrics_add(&s->group->metrics, METRIC_FROM_CLIENTS, bytes);
     if (s->state == SESSION_STARTUP) {
         session_read_startup(s, data, bytes);
         return;
@@ -317,6 +324,7 @@ static void on_server_read(void *owner, struct conn *c, char *data, size_t bytes
 {
     (void)c;
     struct session *s = owner;
+    metrics_add(&s->group->metrics, METRIC_FROM_SERVER, bytes);
     if (s->state == SESSION_CLOSING)
         return;
     if (s->login != NULL)

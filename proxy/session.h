@@ -20,6 +20,7 @@
 #include "auth.h"
 #include "conn.h"
 #include "loop.h"
+#include "metrics.h"
 #include "network.h"
 #include "relay.h"
 #include "response_queue.h"
@@ -50,6 +51,7 @@ struct session_group {
     struct session_shared *shared;
     struct loop *loop;
     struct list sessions; /* of struct session */
+    struct metrics metrics;
     bool draining;
     atomic_uint count; /* sessions and cancel requests that live here */
 };

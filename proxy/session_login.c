@@ -63,6 +63,7 @@ static void start_cancel(struct session *s, size_t bytes)
 {
     struct conn *client = s->client;
     s->client = NULL;
+    metrics_add(&s->group->metrics, METRIC_CANCELS, 1);
     atomic_fetch_add(&s->group->count, 1);
     cancel_open(client, &s->group->shared->backend, buf_data(&s->login->packet), bytes,
                 on_cancel_done, s->group);
@@ -139,7 +140,10 @@ static bool step_startup(struct session *s)
         startup_read(buf_slice(&login->packet), login->ssl_done, login->gss_done);
     switch (p.kind) {
     case STARTUP_INCOMPLETE: return false;
-    case STARTUP_NONSENSE: session_close(s); return false;
+    case STARTUP_NONSENSE:
+        metrics_add(&s->group->metrics, METRIC_PROTOCOL_ERRORS, 1);
+        session_close(s);
+        return false;
     case STARTUP_REPEATED: refuse_repeated(s, p.version); return false;
     case STARTUP_CANCEL: start_cancel(s, p.bytes); return false;
     case STARTUP_SESSION: start_session(s, &p); return false;

@@ -30,6 +30,7 @@ const uint8_t session_plain_up[256] = {['d'] = 1, ['H'] = 1};
 void session_reply(struct session *s, const void *message, size_t bytes)
 {
     relay_flush(&s->down);
+    metrics_add(&s->group->metrics, METRIC_TO_CLIENTS, bytes);
     conn_send(s->client, message, bytes);
 }
 
@@ -48,6 +49,7 @@ void session_request(struct session *s, const void *message, size_t bytes, enum 
         return;
     }
     relay_flush(&s->up);
+    metrics_add(&s->group->metrics, METRIC_TO_SERVER, bytes);
     conn_send(s->server, message, bytes);
 }
 
@@ -102,11 +104,16 @@ static enum relay_verdict pass_request(struct session *s, char type, struct rq_n
 }
 
 /* Does anybody here want to read this message? */
-static bool wants_whole(const struct session *s, struct wire_header h)
+static bool wants_whole(struct session *s, struct wire_header h)
 {
     const struct session_shared *shared = s->group->shared;
-    if (shared->gate == NULL || s->gate_off || h.body_bytes > shared->config->inspect_max_bytes)
+    if (shared->gate == NULL || s->gate_off)
         return false;
+    if (h.body_bytes > shared->config->inspect_max_bytes) {
+        if (h.type == 'Q' || h.type == 'P')
+            metrics_add(&s->group->metrics, METRIC_UNINSPECTED, 1);
+        return false;
+    }
     if (s->vendor != NULL && vendor_is_busy(s))
         return true; /* the message that waited comes again and takes its verdict */
     if (s->owed.skipping || s->owed.copying_in)
@@ -149,12 +156,14 @@ static enum relay_verdict on_up_message(void *owner, struct wire_header h, char 
 static void on_up_bytes(void *owner, const char *data, size_t bytes)
 {
     struct session *s = owner;
+    metrics_add(&s->group->metrics, METRIC_TO_SERVER, bytes);
     conn_send(s->server, data, bytes);
 }
 
 static void on_up_unframed(void *owner)
 {
     struct session *s = owner;
+    metrics_add(&s->group->metrics, METRIC_PROTOCOL_ERRORS, 1);
     log_debug(s->who, "the client's stream has an impossible length; the server will end it");
 }
 
@@ -279,6 +288,7 @@ static enum relay_verdict on_down_message(void *owner, struct wire_header h, cha
 static void on_down_bytes(void *owner, const char *data, size_t bytes)
 {
     struct session *s = owner;
+    metrics_add(&s->group->metrics, METRIC_TO_CLIENTS, bytes);
     conn_send(s->client, data, bytes);
 }
 

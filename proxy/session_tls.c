@@ -73,6 +73,7 @@ bool session_begin_direct_tls(struct session *s)
 void session_on_client_secure(void *owner, struct conn *c)
 {
     struct session *s = owner;
+    metrics_add(&s->group->metrics, METRIC_TLS_DONE, 1);
     if (s->state != SESSION_STARTUP)
         return;
     if (s->login->plain_rest)
@@ -88,6 +89,7 @@ void session_tell_tls_failure(struct session *s, const struct err *err)
     char peer[96];
     if (err == NULL || s->login == NULL || !s->login->tls_begun || conn_is_tls(s->client))
         return;
+    metrics_add(&s->group->metrics, METRIC_TLS_FAILED, 1);
     conn_peer_name(s->client, peer, sizeof peer);
     log_err(LOG_LEVEL_INFO, s->who, peer, err);
 }

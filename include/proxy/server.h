@@ -37,6 +37,9 @@ struct proxy_config {
     const char *auth_dbname;          /* where the query runs */
     const char *service;              /* libpq string of the service login; NULL: vendor statements
                                         fail with 55000 */
+    const char *http_addr;            /* of the HTTP interface */
+    uint16_t http_port;               /* 0: none */
+    const char *databases;            /* whose tasks it tells, separated by commas; "": all */
     const struct sealed_key *secret_key; /* encrypts what handlers call secret; NULL: nothing */
     struct tls_settings client_tls;
     struct tls_settings server_tls; /* host is backend_host */
