@@ -65,7 +65,9 @@ static void XMLCALL on_end(void *arg, const XML_Char *name)
     if (r->failed)
         return;
     size_t start = r->starts[--r->depth];
-    struct slice text = slice_part(buf_slice(&r->text), start, buf_length(&r->text));
+    struct slice text = slice_cstr("");
+    if (buf_length(&r->text) > start)
+        text = slice_part(buf_slice(&r->text), start, buf_length(&r->text));
     if (!r->on_end(r->arg, r->path, text, r->err)) {
         r->failed = true;
         XML_StopParser(r->parser, XML_FALSE);
