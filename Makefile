@@ -4,11 +4,12 @@
 #   make install  PREFIX=/usr/local         make bench    figures, not a test
 #   make format   clang-format              make fuzz     a minute for each fuzz target
 #   make test-drivers   every client in 20 scenarios
+#   make test-regress   PostgreSQL's own regression and isolation tests through pgveneer
 BUILD  ?= build
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc)
 
-.PHONY: build run test test-drivers bench format install fuzz clean
+.PHONY: build run test test-drivers test-regress bench format install fuzz clean
 
 build:
 	scripts/install_packages.sh build
@@ -25,6 +26,10 @@ test: build
 test-drivers: build
 	scripts/install_packages.sh drivers
 	scripts/where_postgres_reaches.sh scripts/run_drivers.sh $(BUILD)
+
+test-regress: build
+	scripts/install_packages.sh regress
+	scripts/where_postgres_reaches.sh scripts/run_regress.sh $(BUILD)
 
 bench: build
 	scripts/install_packages.sh bench

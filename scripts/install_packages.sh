@@ -1,5 +1,5 @@
 #!/bin/bash
-# install_packages.sh GROUP…   build | run | test | bench | format | npm | drivers
+# install_packages.sh GROUP…   build | run | test | bench | regress | format | npm | drivers
 #
 # Installs the Debian packages that a group needs. Asks dpkg first: nothing is fetched, and apt is
 # not called, when all are there. Works as root and with sudo.
@@ -12,6 +12,7 @@ run_packages="postgresql postgresql-client util-linux procps"
 test_packages="$run_packages clang-14 libclang-rt-14-dev llvm-14 python3 python3-psycopg python3-psycopg2
     openjdk-17-jdk-headless libpostgresql-jdbc-java nodejs npm python3-swift git"
 bench_packages="$run_packages python3 pgbouncer"
+regress_packages="$run_packages gcc libc6-dev python3 bzip2"
 format_packages="clang-format-14 git"
 npm_packages="nodejs npm"
 drivers_packages="$test_packages python3-pip python3-asyncpg python3-pyodbc unixodbc odbc-postgresql"
