@@ -11,6 +11,8 @@ from rawpg import B, C, D, E, H, P, Q, S, X, Raw, data, done, fields, kinds, one
 SHOW = "SELECT task_id FROM pg_task_show('SQLonHudi')"
 COUNT = "SELECT count(*) FROM pg_task_show('SQLonHudi')"
 PAUSE = "SELECT pg_task_pause('nosuch')"
+FIVE = "SELECT n FROM generate_series(1, 5) n LEFT JOIN pg_task_show('SQLonHudi') ON true"
+DEFERRED = "CREATE TEMP TABLE p (a int PRIMARY KEY); CREATE TEMP TABLE c (a int REFERENCES p DEFERRABLE INITIALLY DEFERRED)"
 CREATE = "CREATE SERVER {} FOREIGN DATA WRAPPER hdfs_fdw OPTIONS (type 'obs', address 'h', " \
          "access_key 'AK', secret_access_key 'top-secret')"
 
@@ -55,6 +57,41 @@ SAME = {
     "two cycles in one segment": talk((join(P("", COUNT), B(), E(), S(), P("", SHOW), B(), E(), S()), 2)),
     "flush after each": talk((join(P("", COUNT), H()), "1"), (join(B(), H()), "2"), (join(E(), H()), "C"), (S(), 1)),
     "rows in portions": talk((join(P("", "SELECT n FROM generate_series(1, 3) n, pg_task_show('SQLonHudi') RIGHT JOIN (SELECT 1) o ON true"), B("p"), E("p", 2), H()), "s"), (join(E("p", 2), S()), 1)),
+    "a named portal in portions, with Flush": talk((join(P("", FIVE), B("p"), E("p", 2), H()), "s"), (join(E("p", 2), H()), "s"), (join(E("p", 2), H()), "C"), (S(), 1)),
+    "a named portal over several cycles of a transaction": talk((Q("BEGIN"), 1), (join(P("s", FIVE), B("p", "s"), E("p", 2), S()), 1), (join(E("p", 2), S()), 1), (join(D("P", "p"), E("p"), C("P", "p"), S()), 1), (join(E("p"), S()), 1), (Q("ROLLBACK"), 1)),
+    "two named portals at a time, one of them ours": talk((join(P("a", FIVE), P("b", "SELECT -n FROM generate_series(1, 5) n"), B("pa", "a"), B("pb", "b"), E("pa", 1), E("pb", 1), E("pa", 3), E("pb"), E("pa"), S()), 1)),
+    "the statement is closed, its portal lives": talk((join(P("s", FIVE), B("p", "s"), C("S", "s"), E("p", 1), E("p"), S()), 1)),
+    "rows in binary, in portions": talk((join(P("", FIVE), B("p", result_formats=[1]), D("P", "p"), E("p", 3), H()), "s"), (join(E("p"), S()), 1)),
+    "parameters in binary, results in both": talk((join(P("", "SELECT count(*), $2::int FROM pg_task_show($1)"), B(values=["SQLonHudi", b"\0\0\1\2"], formats=[0, 1], result_formats=[1, 0]), D(), E(), S()), 1)),
+    "pgjdbc: a batch of vendor calls and others": talk((join(P("", "BEGIN"), B(), E(), *[join(P("", text), B(), D(), E("", 1)) for text in (COUNT, "SELECT 1", SHOW, COUNT)], S()), 1), (join(P("", "COMMIT"), B(), E("", 1), S()), 1)),
+    "pgjdbc: a batch, the vendor call in its middle fails": talk((join(P("", "BEGIN"), B(), E(), P("", "SELECT 1"), B(), E(), P("", PAUSE), B(), E(), P("", COUNT), B(), E(), S()), 1), (join(P("", "ROLLBACK"), B(), E("", 1), S()), 1), (Q(COUNT), 1)),
+    "pgjdbc: the fifth execution gets a name and binary results": talk((join(P("", COUNT), B(), D(), E(), S()), 1), (join(P("S_1", COUNT), B("", "S_1"), D(), E(), S()), 1), (join(B("", "S_1", result_formats=[1]), E(), S()), 1), (join(C("S", "S_1"), S()), 1)),
+    "pgjdbc: autosave = always": talk((join(P("", "BEGIN"), B(), E(), Q("SAVEPOINT PGJDBC_AUTOSAVE"), P("", COUNT), B(), D(), E(), S()), 2), (Q("RELEASE SAVEPOINT PGJDBC_AUTOSAVE"), 1), (Q("COMMIT"), 1)),
+    "pgjdbc: autosave, ours fails": talk((join(P("", "BEGIN"), B(), E(), Q("SAVEPOINT PGJDBC_AUTOSAVE"), P("", PAUSE), B(), D(), E(), S()), 2), (join(P("S_3", "ROLLBACK TO SAVEPOINT PGJDBC_AUTOSAVE"), B("", "S_3"), E(), S()), 1), (join(P("", COUNT), B(), E(), S()), 1), (Q("COMMIT"), 1)),
+    "pgjdbc: a fetch size": talk((join(P("", "BEGIN"), B(), E(), P("", FIVE), B("C_1"), D("P", "C_1"), E("C_1", 3), S()), 1), (join(E("C_1", 3), S()), 1), (join(C("P", "C_1"), P("S_1", "COMMIT"), B("", "S_1"), E("", 1), S()), 1)),
+    "asyncpg: prepare with Flush, execute with Sync": talk((join(P("stmt_1", "SELECT count(*) FROM pg_task_show($1)"), D("S", "stmt_1"), H()), "T"), (join(B("", "stmt_1", ["SQLonHudi"], formats=[1], result_formats=[1]), E(), S()), 1), (join(C("S", "stmt_1"), S()), 1)),
+    "asyncpg: prepare with Flush, then a plain query of ours": talk((join(P("stmt_2", COUNT), D("S", "stmt_2"), H()), "T"), (Q(SHOW), 1), (join(B("", "stmt_2", result_formats=[1]), E(), S()), 1)),
+    "asyncpg: prepare with Flush fails": talk((join(P("stmt_3", "SELECT pg_task_show(1, 2)"), D("S", "stmt_3"), H()), "E"), (S(), 1), (Q(COUNT), 1)),
+    "asyncpg: a cursor": talk((Q("BEGIN;"), 1), (join(P("s1", FIVE), D("S", "s1"), H()), "T"), (join(B("portal_1", "s1", result_formats=[1]), E("portal_1", 2), S()), 1), (join(E("portal_1", 2), S()), 1), (join(C("P", "portal_1"), S()), 1), (Q("COMMIT;"), 1)),
+    "pg-cursor: no Sync until its end": talk((join(P("", FIVE), B("C_1"), D("P", "C_1"), H()), "T"), (join(E("C_1", 2), H()), "s"), (join(E("C_1", 2), H()), "s"), (join(E("C_1", 2), H()), "C"), (join(C("P", "C_1"), S()), 1)),
+    "pg-cursor: closed early": talk((join(P("", FIVE), B("C_2"), D("P", "C_2"), H()), "T"), (join(E("C_2", 2), H()), "s"), (join(C("P", "C_2"), S()), 1), (Q(COUNT), 1)),
+    "postgres.js: pipelined executions behind a Flush": talk((join(P("a1", COUNT), D("S", "a1"), H()), "T"), (join(B("", "a1"), E(), S(), B("", "a1"), E(), S(), Q(SHOW)), 3)),
+    "Npgsql: two statements prepared, one ours": talk((join(P("_p1", "SELECT 1"), D("S", "_p1"), P("_p2", COUNT), D("S", "_p2"), S()), 1), (join(B("", "_p1", result_formats=[1]), E(), B("", "_p2", result_formats=[1]), E(), S()), 1), (join(C("S", "_p1"), C("S", "_p2"), S()), 1)),
+    "a Query of ours inside a cycle that wrote something": talk((Q("CREATE TEMP TABLE t (a int)"), 1), (join(P("", "INSERT INTO t VALUES (1)"), B(), E(), Q(COUNT)), 1), (join(P("", "SELECT count(*) FROM t"), B(), E(), S()), 1)),
+    "a Query of ours inside a cycle of ours": talk((join(P("", COUNT), B(), D(), E(), Q(SHOW)), 1), (Q("SELECT 2"), 1), (S(), 1)),
+    "a Query of ours behind Flush in a cycle": talk((join(P("", "SELECT 1"), B(), E(), H()), "C"), (Q(COUNT), 1), (join(P("", COUNT), B(), E(), S()), 1)),
+    "a Query of ours that fails inside a cycle": talk((join(P("", "SELECT 1"), B(), E(), Q(PAUSE)), 1), (join(P("", COUNT), B(), E(), S()), 1)),
+    "DDL, ours and an insert in one string": talk((Q(f"CREATE TEMP TABLE t (a int); {COUNT}; INSERT INTO t VALUES (1); {COUNT}"), 1), (Q("SELECT count(*) FROM t"), 1)),
+    "a transaction in one string": talk((Q(f"BEGIN; {COUNT}; ROLLBACK; {COUNT}"), 1)),
+    "an error behind ours in one string": talk((Q(f"{COUNT}; SELECT 1/0; {COUNT}"), 1), (Q(COUNT), 1)),
+    "ours fails as the second in one string": talk((Q(f"{COUNT}; {PAUSE}; SELECT 1"), 1), (Q(COUNT), 1)),
+    "a name given twice": talk((join(P("a", COUNT), P("a", COUNT), S()), 1), (join(B("", "a"), E(), S()), 1)),
+    "a Parse of ours that fails drops the unnamed statement": talk((join(P("", COUNT), S()), 1), (join(P("", "SELECT pg_task_show(1, 2)"), S()), 1), (join(B(), E(), S()), 1)),
+    "SQL's prepared statement by the protocol": talk((Q(f"PREPARE p AS {COUNT}"), 1), (join(B("", "p"), D(), E(), S()), 1)),
+    "a cursor of SQL, declared and fetched by the protocol": talk((Q("BEGIN"), 1), (join(P("", f"DECLARE c CURSOR FOR {FIVE}"), B(), E(), D("P", "c"), E("c", 2), P("", "FETCH 2 FROM c"), B(), E(), S()), 1), (Q("COMMIT"), 1)),
+    "copy of a query by the extended protocol": talk((join(P("", f"COPY ({FIVE}) TO STDOUT"), B(), E(), S()), 1)),
+    "a deferred constraint fails at the Sync behind ours": talk((Q(DEFERRED), 1), (join(P("", "INSERT INTO c VALUES (1)"), B(), E(), P("", COUNT), B(), E(), S(), P("", COUNT), B(), E(), S()), 2)),
+    "Syncs around ours": talk((join(S(), P("", COUNT), S(), S(), B(), E(), S()), 4)),
     "parse fails": talk((join(P("", "SELECT pg_task_show(1, 2, 3)"), B(), E(), S()), 1)),
     "bind fails": talk((join(P("", "SELECT pg_task_show($1)"), B(values=[]), E(), S()), 1)),
     "cursor": talk((Q(f"BEGIN; DECLARE c CURSOR FOR {COUNT}; FETCH ALL FROM c; COMMIT"), 1)),
@@ -103,8 +140,26 @@ def comparable(messages):
     return got
 
 
+def same(case, cluster):
+    with Spelled(cluster.direct.host, cluster.direct.port, "app") as c:
+        want = comparable(case(c))
+    for piece in None, 1, 7:
+        with Raw(cluster.proxy.host, cluster.proxy.port, "app", piece=piece) as c:
+            got = comparable(case(c))
+        at = next((n for n, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
+        if got != want:
+            raise AssertionError(f"pieces of {piece}: {[g[0] for g in got][-40:]} instead of "
+                                 f"{[w[0] for w in want][-40:]}\ngot  {got[at:at + 2]}\nwant {want[at:at + 2]}")
+
+
 def main():
     s = Scenarios("vendor statements")
+    with Cluster(version=18) as cluster:
+        cluster.start_proxy("proxy")
+        cluster.proxy.sql(COUNT)
+        for name, case in SAME.items():
+            s.run(f"PostgreSQL 18: {name}", same, case, cluster)
+
     with Cluster(settings={"log_statement": "all", "log_min_messages": "info"}) as cluster:
         proxy = cluster.start_proxy("proxy")
         to, direct = cluster.proxy, cluster.direct
@@ -115,19 +170,8 @@ def main():
             c.login()
             return c
 
-        def same(case):
-            with Spelled(direct.host, direct.port, "app") as c:
-                want = comparable(case(c))
-            for piece in None, 1, 7:
-                with Raw(to.host, to.port, "app", piece=piece) as c:
-                    got = comparable(case(c))
-                at = next((n for n, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
-                if got != want:
-                    raise AssertionError(f"pieces of {piece}: {[g[0] for g in got][-40:]} instead of "
-                                         f"{[w[0] for w in want][-40:]}\ngot  {got[at:at + 2]}\nwant {want[at:at + 2]}")
-
         for name, case in SAME.items():
-            s.run(name, same, case)
+            s.run(name, same, case, cluster)
 
         @s.scenario("positions are the client's, contexts lose our functions")
         def _():
