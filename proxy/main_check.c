@@ -88,6 +88,18 @@ static void check_databases(struct check *k)
     }
 }
 
+static void check_secret_key(struct check *k)
+{
+    struct sealed_key key;
+    const struct sealed_key *found;
+    struct err err;
+    if (!main_read_secret_key(k->config, &key, &found, &err))
+        tell_error(k, "secret_key_file", &err);
+    else if (found != NULL)
+        printf("ok       secret_key_file: holds a key\n");
+    crypto_wipe(&key, sizeof key);
+}
+
 static void check_service(struct check *k)
 {
     struct err err;
@@ -186,6 +198,7 @@ int main_check(struct config *c, const struct config_errors *errors)
         tell_error(&k, "user", &err);
     else {
         k.errors += main_check_tls(c);
+        check_secret_key(&k);
         check_service(&k);
         k.errors += main_check_auth(c, k.service_user);
         check_backend(&k);

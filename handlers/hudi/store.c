@@ -24,8 +24,6 @@ static const char table_query[] =
     "  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE f.relid = $1::pg_catalog.oid";
 
-enum { TABLE_TYPE, TABLE_FOLDERNAME, TABLE_FORMAT, TABLE_NAME, TABLE_SERVER };
-
 static const char options_query[] =
     "WITH mapping AS ("
     "  SELECT m.role, m.options FROM pgveneer.user_mapping m"
@@ -153,21 +151,37 @@ static bool is_s3(const char *type)
            strcasecmp(type, "s3") == 0;
 }
 
-static bool open_by_type(struct job *job, const struct pgresult *r, struct objstore **out,
-                         struct err *err)
+/* The registry's row, as texts from the arena. */
+struct place {
+    const char *type, *folder, *format, *name, *server;
+};
+
+static bool read_place(struct arena *a, const struct pgresult *r, struct place *out,
+                       struct err *err)
 {
-    const char *type = pgresult_value(r, 0, TABLE_TYPE);
-    const char *folder = pgresult_value(r, 0, TABLE_FOLDERNAME);
-    const char *format = pgresult_value(r, 0, TABLE_FORMAT);
-    if (folder == NULL || (format != NULL && strcasecmp(format, "hudi") != 0))
+    const char **fields[] = {&out->type, &out->folder, &out->format, &out->name, &out->server};
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        const char *value = pgresult_value(r, 0, i);
+        *fields[i] = arena_copy_cstr(a, value == NULL ? "" : value);
+        if (*fields[i] == NULL)
+            return err_no_memory(err);
+    }
+    return true;
+}
+
+static bool open_place(struct job *job, const struct place *p, struct objstore **out,
+                       struct err *err)
+{
+    bool is_hudi = p->format[0] == '\0' || strcasecmp(p->format, "hudi") == 0;
+    if (p->folder[0] == '\0' || !is_hudi)
         return err_set(err, SQLSTATE_WRONG_OBJECT_TYPE, "\"%s\" is not a Hudi foreign table",
-                       pgresult_value(r, 0, TABLE_NAME));
-    if (strcasecmp(type, "local") == 0)
-        return objstore_open_local(folder, job->settings->hudi_local_roots, out, err);
-    if (is_s3(type))
-        return open_s3(job, folder, pgresult_value(r, 0, TABLE_SERVER), out, err);
+                       p->name);
+    if (strcasecmp(p->type, "local") == 0)
+        return objstore_open_local(p->folder, job->settings->hudi_local_roots, out, err);
+    if (is_s3(p->type))
+        return open_s3(job, p->folder, p->server, out, err);
     err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-            "reading Hudi tables from servers of type \"%s\" is not supported", type);
+            "reading Hudi tables from servers of type \"%s\" is not supported", p->type);
     return err_hint(err, "Server types that can be read are obs, oss, s3 and local.");
 }
 
@@ -176,14 +190,14 @@ bool hudi_store_open(struct arena *a, struct job *job, const char *ftable_oid,
 {
     const char *values[] = {ftable_oid};
     struct pgresult *r;
-    (void)a;
+    struct place p;
     *out = NULL;
     if (!pgclient_query(job->db, table_query, 1, values, &r, err))
         return false;
     bool ok = pgresult_rows(r) > 0
-                  ? open_by_type(job, r, out, err)
+                  ? read_place(a, r, &p, err)
                   : err_set(err, SQLSTATE_UNDEFINED_TABLE,
                             "foreign table with OID %s does not exist", ftable_oid);
     pgresult_free(r);
-    return ok;
+    return ok && open_place(job, &p, out, err);
 }

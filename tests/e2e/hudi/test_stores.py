@@ -3,6 +3,7 @@ there, in one run and commit by commit, as test_tables does from a folder; also 
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 import test_tables as tables
@@ -163,6 +164,11 @@ def check_errors(s, h, server, columns):
         h.write_config()
         failing("sealed", "suspended", "is encrypted")
         h.write_config(secret_key_file=keys[0])
+        keys[1].chmod(0o644)
+        for path, said in ((keys[0], "secret_key_file: holds a key"), (keys[1], "readable by others"),
+                           (h.config, "readable by others"), (h.folder / "no", "could not open")):
+            done = h.pgveneer("check", "--set", f"secret_key_file={path}", check=False, stdout=subprocess.PIPE)
+            equal(said in done.stdout.decode(), True, f"check of {path.name}: {done.stdout.decode()}")
         for name in ("sealed", "bucket"):  # the other one is in clear
             h.sql("CALL pgveneer.drop_foreign_table('[[\"public\", \"ft\"]]', true, false)")
             h.foreign_table("ft", "t", columns, server=name)
