@@ -10,14 +10,14 @@ build_packages="gcc libc6-dev make cmake ninja-build pkg-config ca-certificates 
     libpg-query-dev libprotobuf-c-dev"
 run_packages="postgresql postgresql-client util-linux procps"
 test_packages="$run_packages clang-14 libclang-rt-14-dev llvm-14 python3 python3-psycopg python3-psycopg2
-    openjdk-17-jdk-headless libpostgresql-jdbc-java nodejs npm python3-swift git"
+    openjdk-17-jdk-headless libpostgresql-jdbc-java python3-swift git"
 bench_packages="$run_packages python3 pgbouncer"
 regress_packages="$run_packages gcc libc6-dev python3 bzip2"
 format_packages="clang-format-14 git"
 npm_packages="nodejs npm"
+# Tool chains of another origin serve as well, and may not stand beside Debian's.
+command -v npm >/dev/null || test_packages+=" $npm_packages"
 drivers_packages="$test_packages python3-pip python3-asyncpg python3-pyodbc unixodbc odbc-postgresql"
-# Tool chains of another origin serve as well.
-command -v npm >/dev/null || drivers_packages+=" $npm_packages"
 command -v go >/dev/null || drivers_packages+=" golang-go"
 command -v cargo >/dev/null || drivers_packages+=" cargo"
 
