@@ -11,6 +11,7 @@
 #include "main.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,8 +66,8 @@ static const struct option long_options[] = {
 /* A reload happens in another folder. A file that is not there is told later, under its own name. */
 static const char *absolute_path(const char *path)
 {
-    const char *absolute = realpath(path, NULL); /* lives as long as the process */
-    return absolute != NULL ? absolute : path;
+    static char absolute[PATH_MAX];
+    return realpath(path, absolute) != NULL ? absolute : path;
 }
 
 /* Reads the options behind the sub-command; false after a message. */
