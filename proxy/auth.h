@@ -17,7 +17,8 @@ struct control_ask;
 
 struct auth {
     bool is_open;                   /* messages of the client may pass */
-    bool will_fail;                 /* if the client binds (topology.h) */
+    bool cannot_bind;               /* a client that does will fail (topology.h) */
+    bool is_stripped;               /* the client's list has no PLUS that the server's has */
     struct auth_exchange *exchange; /* owns; NULL: the login is relayed */
     struct auth_record record;      /* of a relayed login whose secret is to be kept */
     struct control_ask *ask;        /* for the verifier, under way */

@@ -168,8 +168,9 @@ static enum relay_verdict relay_mechanisms(struct session *s, const struct wire_
     if (is_changed)
         session_reply(s, buf_data(&stripped), buf_length(&stripped));
     buf_fini(&stripped);
-    s->login->auth.will_fail = wire_auth_has_mechanism(m, SCRAM_PLUS_MECHANISM) &&
-                               topology_is_different(s->client, s->server);
+    s->login->auth.is_stripped = is_changed;
+    s->login->auth.cannot_bind = wire_auth_has_mechanism(m, SCRAM_PLUS_MECHANISM) &&
+                                 topology_is_different(s->client, s->server);
     return is_changed ? RELAY_DROP : RELAY_PASS;
 }
 
@@ -261,7 +262,7 @@ enum relay_verdict session_auth_on_header(struct session *s, struct wire_header 
     if (!a->is_open)
         return RELAY_WAIT;
     if (a->exchange == NULL)
-        return h.type == 'p' && (a->record.is_on || a->will_fail) &&
+        return h.type == 'p' && (a->record.is_on || a->cannot_bind || a->is_stripped) &&
                        h.body_bytes <= SCRAM_MAX_MESSAGE_BYTES
                    ? RELAY_WHOLE
                    : RELAY_PASS;
@@ -272,18 +273,24 @@ enum relay_verdict session_auth_on_header(struct session *s, struct wire_header 
     }
 }
 
-/* The server will refuse a client that binds; what it says is true and explains nothing. */
+/* The server will refuse a client that binds, or says that it could have bound; what the server says
+ * then is true and explains nothing. */
 static void warn_of_binding(struct session *s, struct slice body)
 {
+    struct auth *a = &s->login->auth;
     struct wire_reader r;
     struct wire_sasl_initial m;
     struct err err;
     wire_reader_init(&r, body);
-    s->login->auth.will_fail = false;
-    if (!wire_read_sasl_initial(&r, &m) || !slice_equals_cstr(m.mechanism, SCRAM_PLUS_MECHANISM))
-        return;
-    topology_explain(&err);
-    log_err(LOG_LEVEL_WARNING, s->who, "login will fail", &err);
+    err_clear(&err);
+    bool ok = wire_read_sasl_initial(&r, &m);
+    if (ok && a->cannot_bind && slice_equals_cstr(m.mechanism, SCRAM_PLUS_MECHANISM))
+        topology_explain(&err);
+    if (ok && a->is_stripped && slice_starts_with(m.data, "y"))
+        topology_explain_stripped(&err);
+    if (err_is_set(&err))
+        log_err(LOG_LEVEL_WARNING, s->who, "login will fail", &err);
+    a->cannot_bind = a->is_stripped = false;
 }
 
 enum relay_verdict session_auth_on_request(struct session *s, struct slice body)
@@ -293,7 +300,7 @@ enum relay_verdict session_auth_on_request(struct session *s, struct slice body)
     struct buf nothing;
     struct err err;
     if (a->exchange == NULL) {
-        if (a->will_fail)
+        if (a->cannot_bind || a->is_stripped)
             warn_of_binding(s, body);
         auth_record_on_client(&a->record, body);
         return RELAY_PASS;

@@ -52,6 +52,17 @@ void topology_explain(struct err *err)
                   "or set auth = terminate.");
 }
 
+void topology_explain_stripped(struct err *err)
+{
+    err_set(
+        err, SQLSTATE_INVALID_AUTHORIZATION,
+        "the client has no TLS and says that it could bind SCRAM to TLS; a server with TLS takes "
+        "that for an attack");
+    err_hint(err,
+             "Turn channel binding off in the client, or use TLS towards clients, or reach the "
+             "server without TLS, or set auth = terminate.");
+}
+
 /* ---- the probe ---- */
 
 static void end(struct probe *p, enum topology result, const struct err *err)

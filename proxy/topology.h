@@ -21,6 +21,8 @@ enum topology {
 bool topology_is_different(const struct conn *client, const struct conn *server);
 /* What is the matter with TOPOLOGY_DIFFERENT, and the three ways out. */
 void topology_explain(struct err *err);
+/* What is the matter with a client without TLS that says it could bind to TLS, as libpq never does. */
+void topology_explain_stripped(struct err *err);
 
 /* err: why it is UNKNOWN, else NULL */
 typedef void topology_done_fn(void *arg, enum topology result, const struct err *err);

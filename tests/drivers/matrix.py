@@ -4,6 +4,7 @@ the same both times. Vendor statements run through pgveneer only, against what t
     matrix.py                 all clients; prints the table that stands in README.md; exit 1 on any failure
     matrix.py pgx psycopg3    these clients
     matrix.py --tools         pg_dump and the replication clients only (tools.py)
+    matrix.py --logins        ways of logging in only (logins.py)
 
 A client is a program that prints one JSON line a scenario (python/scenario.py says how). One that cannot
 be had (no toolchain, no registry) is skipped with a message; under CI that is a failure.
@@ -21,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
 from cluster import Cluster, build_dir  # noqa: E402
 
+import logins  # noqa: E402
 import tools  # noqa: E402
 
 SCENARIOS = ["connect", "parameters", "binary", "prepared", "portals", "batch", "pipeline", "copy_in", "copy_out",
@@ -80,14 +82,16 @@ def with_libpq18(program):
     return prepare
 
 
+def node_folder():
+    need("node", "npm")
+    folder = copy_of("node")
+    if not (folder / "node_modules").exists():
+        make(["npm", "ci", "--silent", "--no-audit", "--no-fund"], folder)
+    return folder
+
+
 def node(name):
-    def prepare():
-        need("node", "npm")
-        folder = copy_of("node")
-        if not (folder / "node_modules").exists():
-            make(["npm", "ci", "--silent", "--no-audit", "--no-fund"], folder)
-        return ["node", folder / f"run_{name}.js"], {}
-    return prepare
+    return lambda: (["node", node_folder() / f"run_{name}.js"], {})
 
 
 def go(name):
@@ -218,11 +222,21 @@ def run_clients(names):
     return failed + (len(missing) if os.environ.get("CI") else 0)
 
 
+def run_logins():
+    try:
+        return logins.run(node_folder, LIBPQ18)
+    except Missing as e:
+        print(f"skip logins: {e}", flush=True)
+        return 1 if os.environ.get("CI") else 0
+
+
 def main(arguments):
     wanted = [name for name in CLIENTS if not arguments or any(a in name.replace(" ", "") for a in arguments)]
     failed = 0
-    if arguments != ["--tools"]:
+    if arguments not in (["--tools"], ["--logins"]):
         failed += run_clients(wanted)
+    if not arguments or arguments == ["--logins"]:
+        failed += run_logins()
     if not arguments or arguments == ["--tools"]:
         failed += tools.run()
     return 1 if failed else 0

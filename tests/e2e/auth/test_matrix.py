@@ -5,6 +5,7 @@ import asyncio
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "support"))
 from certificates import Authority  # noqa: E402
 from cluster import ROOT, Cluster, Scenarios, build_dir, equal  # noqa: E402
-from rawpg import SSL_REQUEST  # noqa: E402
+from rawpg import SSL_REQUEST, Raw, cstr, fields, message  # noqa: E402
 
 try:
     import asyncpg
@@ -233,6 +234,19 @@ def check_certificates(s, setting):
             child.stop()
 
 
+def check_pretender(s, setting):
+    @s.scenario("a client without TLS that says it could bind")
+    def _():
+        child = setting.proxy("plain", "TLS", "", "relay")
+        with Raw("127.0.0.1", child.settings["listen_port"], user="u_scram", dbname="app") as r:
+            r.start()
+            equal(r.message(), ("R", b"\0\0\0\x0aSCRAM-SHA-256\0\0"), "the list without PLUS")
+            first = b"y,,n=,r=abc"
+            r.send(message("p", cstr("SCRAM-SHA-256") + struct.pack("!I", len(first)) + first))
+            equal(fields(r.until_closed()[-1][1])["M"], "SCRAM channel binding negotiation error")
+        assert "login will fail: the client has no TLS" in child.log_text(), child.log_text()
+
+
 class Between:
     """Somebody between pgveneer and the server, with TLS to both and a certificate of its own."""
 
@@ -303,6 +317,7 @@ def main():
         check_methods(s, setting, topologies, [(m[0], "u_" + m[0].split("-")[0], m[1]) for m in methods])
         check_drivers(s, setting)
         check_certificates(s, setting)
+        check_pretender(s, setting)
         check_between(s, setting)
     return s.finish()
 
