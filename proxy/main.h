@@ -78,6 +78,7 @@ struct main_user {
     uid_t uid;
     gid_t gid;
     char name[64];
+    char home[256];
 };
 MUST_USE bool main_find_user(const struct config *c, struct main_user *out, struct err *err);
 /* Writes the process id and keeps the file locked until the process ends. Errors: 55000 another

@@ -38,6 +38,7 @@ bool main_find_user(const struct config *c, struct main_user *out, struct err *e
                        "pgveneer does not run as root: set \"user\" to an unprivileged user");
     *out = (struct main_user){.uid = found->pw_uid, .gid = found->pw_gid};
     snprintf(out->name, sizeof out->name, "%s", found->pw_name);
+    snprintf(out->home, sizeof out->home, "%s", found->pw_dir);
     return true;
 }
 
@@ -55,6 +56,9 @@ bool main_drop_rights(const struct config *c, struct err *err)
     /* Changing the user made the process undumpable, and /proc/self root's: jobs are started
      * through /proc/self/exe, and a core of ours is the user's own. */
     prctl(PR_SET_DUMPABLE, 1);
+    /* libpq looks there for certificates and passwords, and takes "not allowed" for an error. */
+    if (setenv("HOME", user.home, 1) != 0)
+        return err_set_errno(err, errno, "cannot set the home folder");
     if (chdir("/") != 0)
         return err_set_errno(err, errno, "cannot change to the folder \"/\"");
     return true;
