@@ -16,15 +16,19 @@
 #include "hudi/handler.h"
 #include "hudi/job.h"
 #include "proxy/server.h"
+#include "rebuild/handler.h"
+#include "rebuild/job.h"
 #include "task/handler.h"
 #include "task/job_main.h"
 #include "task/worker.h"
 
 #define MAX_LISTEN_ADDRS 32
 
-static const struct handler *const handlers[] = {&task_handler, &hudi_handler};
-static const struct task_kind *const task_kinds[] = {&hudi_task_kind, &hudi_request_kind};
-extern const struct migration_list task_migrations, hudi_migrations; /* made by the build */
+static const struct handler *const handlers[] = {&task_handler, &hudi_handler, &rebuild_handler};
+static const struct task_kind *const task_kinds[] = {&hudi_task_kind, &hudi_request_kind,
+                                                     &rebuild_task_kind};
+extern const struct migration_list task_migrations, hudi_migrations,
+    rebuild_migrations; /* made by the build */
 
 /* A migration runs once for each name, so its name holds a sum of what it writes, and it forgets its
  * predecessors: a value that comes back is written again. */
@@ -54,7 +58,8 @@ void main_list_migrations(const struct config *c, struct main_migrations *out)
     write_settings_migration(c, out);
     out->lists[0] = task_migrations;
     out->lists[1] = hudi_migrations;
-    out->lists[2] = (struct migration_list){&out->settings, 1};
+    out->lists[2] = rebuild_migrations;
+    out->lists[3] = (struct migration_list){&out->settings, 1};
 }
 
 /* ---- proxy -------------------------------------------------------------- */

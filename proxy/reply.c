@@ -49,7 +49,8 @@ static bool is_our_frame(const struct gate *g, struct slice line)
 {
     static const char sql_function[] = "SQL function \"";
     if (memmem(line.data, line.len, "PL/pgSQL", 8) != NULL)
-        return memmem(line.data, line.len, " pgveneer.", 10) != NULL;
+        return memmem(line.data, line.len, " pgveneer.", 10) != NULL ||
+               memmem(line.data, line.len, " hologres.", 10) != NULL;
     if (!slice_starts_with(line, sql_function))
         return false;
     struct slice name = slice_part(line, sizeof sql_function - 1, line.len);

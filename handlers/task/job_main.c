@@ -132,7 +132,7 @@ static void run_once(struct run *run)
     lease_aim(&run->lease, run->job.db);
     run->outcome = run->kind->run(&run->job, &run->result, &run->err);
     lease_aim(&run->lease, NULL);
-    if (run->outcome != JOB_DONE && !err_is_set(&run->err))
+    if ((run->outcome == JOB_FAILED || run->outcome == JOB_MISCONFIGURED) && !err_is_set(&run->err))
         err_set(&run->err, SQLSTATE_INTERNAL_ERROR, "the run failed without telling why");
     job_rollback(&run->job);
 }
@@ -179,6 +179,8 @@ static bool record(struct run *run, const char *detail, bool *ours, struct err *
     enum lease_stop stop = lease_stop_of(&run->lease);
     bool stops = stop != LEASE_STOP_NONE;
     *ours = false;
+    if (run->outcome == JOB_POSTPONED)
+        return record_released(&run->lease, ours, err);
     if (run->outcome == JOB_DONE)
         return record_done(&run->lease, &run->result, ours, err);
     if (stop == LEASE_STOP_UNASKED)
@@ -206,7 +208,8 @@ static int settle(struct run *run)
     struct err err;
     bool ours = false;
     detail[0] = '\0';
-    if (run->outcome != JOB_DONE && lease_stop_of(&run->lease) == LEASE_STOP_NONE) {
+    bool failed = run->outcome == JOB_FAILED || run->outcome == JOB_MISCONFIGURED;
+    if (failed && lease_stop_of(&run->lease) == LEASE_STOP_NONE) {
         log_err(LOG_LEVEL_WARNING, run->lease.who, "the run failed", &run->err);
         describe(run, detail, sizeof detail);
     }

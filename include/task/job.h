@@ -49,6 +49,7 @@ struct job {
 
 enum job_outcome {
     JOB_DONE,         /* *result is filled */
+    JOB_POSTPONED,    /* nothing to do now; the run saw to it when the task is due again */
     JOB_FAILED,       /* *err: counts as a failure; transient ones are retried inside the run */
     JOB_MISCONFIGURED /* *err: only a person can mend it; the task is suspended at once */
 };

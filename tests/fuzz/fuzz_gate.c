@@ -9,6 +9,7 @@
 #include "hudi/handler.h"
 #include "proxy/encoding.h"
 #include "proxy/gate.h"
+#include "rebuild/handler.h"
 #include "task/handler.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,7 +24,7 @@ static const char *const encodings[] = {"UTF8", "SJIS", "LATIN1", "GB18030"};
 
 static const struct gate *find_gate(void)
 {
-    static const struct handler *const handlers[] = {&task_handler, &hudi_handler};
+    static const struct handler *const handlers[] = {&task_handler, &hudi_handler, &rebuild_handler};
     static struct gate *g;
     struct err err;
     if (g == NULL)

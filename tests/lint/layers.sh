@@ -19,6 +19,8 @@ declare -A allowed=(
     [task_job]="base pgclient task"
     [hudi_gate]="base protocol proxy hudi"
     [hudi_job]="base protocol pgclient objstore apply task hudi"
+    [rebuild_gate]="base protocol proxy rebuild"
+    [rebuild_job]="base pgclient task rebuild"
 )
 
 # Does any public header of the layer compile from there?

@@ -107,12 +107,11 @@ def check_concurrency(c):
 
 
 def check_uninstall(c):
-    """Views of users go with the schemas, their tables and a schema of theirs with a vendor's name
-    stay; and it can be installed again."""
+    """Views of users go with the schemas, their tables and a schema of theirs stay; and it can be installed again."""
     db = "test_uninstall"
     c.direct.sql(f"CREATE DATABASE {db} TEMPLATE app OWNER app", user="postgres", dbname="postgres")
     c.direct.psql("-f", HERE / "common.psql", user="postgres", dbname=db, check=True)
-    c.direct.sql("CREATE SCHEMA hologres; GRANT ALL ON SCHEMA hologres TO service", dbname=db)
+    c.direct.sql("CREATE SCHEMA theirs; GRANT ALL ON SCHEMA theirs TO service", dbname=db)
     for _ in range(2):
         c.direct.sql(migration_script("--uninstall"), user="service", dbname=db)
     left = c.direct.sql("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
@@ -120,7 +119,7 @@ def check_uninstall(c):
     cluster.equal(left, "in_rel")
     left = c.direct.sql("SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace"
                         " WHERE nspname !~ '^pg_|^information'", dbname=db)
-    cluster.equal(left, "hologres public")
+    cluster.equal(left, "public theirs")
     c.direct.sql(migration_script(), user="service", dbname=db)
 
 
@@ -164,7 +163,7 @@ def check_dump(c):
                       " ON f.relid = (t.params ->> 'ftable_oid')::oid"), "0")
     sql("SELECT pgveneer.pg_task_remove(task_id) FROM pgveneer.pg_task_show('SQLonHudi')")
     sql("SELECT pgveneer.hudi_sync_task_submit('in_rel', 'hudi_read1')")
-    without = subprocess.run(["pg_dump", "-N", "pgveneer", "-N", "hudi"], text=True, capture_output=True,
+    without = subprocess.run(["pg_dump", "-N", "pgveneer", "-N", "hudi", "-N", "hologres"], text=True, capture_output=True,
                              env=c.direct.env("app", "app"))
     cluster.equal((without.returncode, without.stderr), (0, ""))
 

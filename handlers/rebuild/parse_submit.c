@@ -1,0 +1,145 @@
+/* ASYNC REBUILD TABLE [IF EXISTS] name [WITH (parameter [= value], …)] action [, …]
+ * (Hologres, "REBUILD"; seeds/002). Becomes a CALL whose INOUT parameter is the answer's one row. */
+#include <string.h>
+
+#include "parse.h"
+
+static void put_action(struct reader *r, const char *action, const char *column)
+{
+    reader_put(r, "pg_catalog.jsonb_build_object('do', '");
+    reader_put(r, action);
+    reader_put(r, "', 'column', ");
+    reader_put_name(r, column);
+}
+
+/* ADD COLUMN c type constraints: all behind the name is one text; whether it refers to another table
+ * decides how it can be carried out. */
+static void read_add(struct reader *r)
+{
+    static const char *const not_columns[] = {"constraint", "primary", "unique",
+                                              "foreign",    "check",   "exclude"};
+    struct slice definition;
+    bool refers = false;
+    reader_accept(r, "column");
+    const struct token *t = reader_peek(r, 0);
+    for (size_t i = 0; t != NULL && i < sizeof not_columns / sizeof not_columns[0]; i++)
+        if (token_is_word(t, not_columns[i]))
+            reader_mistake(r);
+    put_action(r, "add", reader_name(r));
+    size_t first = r->at;
+    if (!reader_text(r, NULL, &definition))
+        return;
+    for (size_t i = first; i < r->at; i++)
+        refers = refers || token_is_word(&r->statement->tokens[i], "references");
+    reader_put(r, ", 'definition', ");
+    reader_put_text(r, definition);
+    reader_put(r, refers ? ", 'refers', true)" : ", 'refers', false)");
+}
+
+static void read_type(struct reader *r, const char *column)
+{
+    struct slice type, expression;
+    put_action(r, "type", column);
+    if (!reader_text(r, "using", &type))
+        return;
+    reader_put(r, ", 'type', ");
+    reader_put_text(r, type);
+    if (reader_accept(r, "using") && reader_text(r, NULL, &expression)) {
+        reader_put(r, ", 'using', ");
+        reader_put_text(r, expression);
+    }
+    reader_put(r, ")");
+}
+
+static void read_alter(struct reader *r)
+{
+    struct slice expression;
+    if (reader_accept(r, "primary key")) {
+        put_action(r, "primary_key", NULL);
+        reader_put(r, ", 'columns', ");
+        reader_copy_columns(r);
+        reader_put(r, ")");
+        return;
+    }
+    reader_accept(r, "column");
+    const char *column = reader_name(r);
+    if (reader_accept(r, "set data type") || reader_accept(r, "type")) {
+        read_type(r, column);
+    } else if (reader_accept(r, "set default")) {
+        put_action(r, "set_default", column);
+        reader_put(r, ", 'expression', ");
+        if (reader_text(r, NULL, &expression))
+            reader_put_text(r, expression);
+        reader_put(r, ")");
+    } else if (reader_accept(r, "drop default")) {
+        put_action(r, "drop_default", column);
+        reader_put(r, ")");
+    } else if (reader_accept(r, "set not null")) {
+        put_action(r, "set_not_null", column);
+        reader_put(r, ")");
+    } else if (reader_expect(r, "drop not null")) {
+        put_action(r, "drop_not_null", column);
+        reader_put(r, ")");
+    }
+}
+
+static void read_partition(struct reader *r)
+{
+    put_action(r, "partition", NULL);
+    reader_put(r, reader_accept(r, "logical") ? ", 'logical', true" : ", 'logical', false");
+    reader_expect(r, "partition");
+    if (reader_accept(r, "by list")) {
+        reader_put(r, ", 'columns', ");
+        reader_copy_columns(r);
+    }
+    reader_put(r, ")");
+}
+
+static void read_action(struct reader *r)
+{
+    if (reader_accept(r, "add")) {
+        read_add(r);
+    } else if (reader_accept(r, "alter")) {
+        read_alter(r);
+    } else if (reader_accept(r, "to")) {
+        read_partition(r);
+    } else if (reader_expect(r, "set") && reader_expect_symbol(r, '(')) {
+        put_action(r, "set", NULL);
+        reader_put(r, ", 'properties', ");
+        reader_copy_parameters(r);
+        reader_put(r, ")");
+        reader_expect_symbol(r, ')');
+    }
+}
+
+enum handler_claim rebuild_parse_submit(struct arena *a, const struct handler_text *statement,
+                                        struct handler_answer *answer, struct err *err)
+{
+    struct buf call;
+    struct reader r = reader_begin(a, statement, &call, err);
+    reader_expect(&r, "async rebuild table");
+    bool if_exists = reader_accept(&r, "if exists");
+    reader_put(&r, "CALL hologres.rebuild_submit(");
+    reader_copy_qualified(&r);
+    reader_put(&r, if_exists ? ", true, " : ", false, ");
+    if (reader_accept(&r, "with") && reader_expect_symbol(&r, '(')) {
+        reader_copy_parameters(&r);
+        reader_expect_symbol(&r, ')');
+    } else {
+        reader_put(&r, "'[]'::pg_catalog.jsonb");
+    }
+    reader_put(&r, ", pg_catalog.jsonb_build_array(VARIADIC ARRAY[");
+    read_action(&r);
+    while (reader_accept_symbol(&r, ',')) {
+        reader_put(&r, ", ");
+        read_action(&r);
+    }
+    reader_put(&r, "]::pg_catalog.jsonb[]), ");
+    if (statement->count > 0)
+        reader_put_text(&r, slice_part(statement->text, statement->tokens[0].start,
+                                       statement->tokens[statement->count - 1].end));
+    reader_put(&r, ", NULL)");
+    answer->tag = "ASYNC REBUILD TABLE";
+    answer->wakes_workers = true;
+    return reader_end(&r, true, answer);
+}

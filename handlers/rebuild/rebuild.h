@@ -1,0 +1,100 @@
+/* What the files of a rebuild job share: the rebuild at hand, its steps, text of users, locks. */
+#ifndef REBUILD_REBUILD_H
+#define REBUILD_REBUILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "task/job.h"
+
+/* The vendor's steps, by their number (hologres.rebuild_step.step_id). */
+enum rebuild_step {
+    STEP_PREPARE = 1,
+    STEP_CREATE_TMP_TABLE,
+    STEP_GET_SRC_TABLE_SNAPSHOT,
+    STEP_INSERT,
+    STEP_SET_READONLY,
+    STEP_CHECK_SNAPSHOT,
+    STEP_RE_INSERT,
+    STEP_CHECK_CHILDREN,
+    STEP_CREATE_CHILDREN,
+    STEP_INSERT_CHILDREN,
+    STEP_SWAP
+};
+
+struct rebuild {
+    struct job *job;
+    struct arena a;         /* of the run: names and the like */
+    const char *relid;      /* decimal */
+    const char *name;       /* schema.table, quoted */
+    const char *owner;      /* role */
+    const char *strategy;   /* NULL: not decided */
+    const char *capture;    /* copy: "key", "readonly"; NULL: not decided */
+    const char *new_name;   /* copy: schema.table, quoted; NULL: not made yet */
+    bool binlog;            /* WITH (binlog_mode) */
+    bool waits;             /* it has paused for that */
+    bool resumed;           /* and was resumed */
+    enum rebuild_step step; /* that is under way; 0: none */
+};
+
+/* --- steps (step.c): rows of hologres.rebuild_step ------------------------------------------------- */
+
+MUST_USE bool step_is_done(struct rebuild *r, enum rebuild_step step, bool *done, struct err *err);
+/* In a transaction of its own: the step is `doing`, by our server process. */
+MUST_USE bool step_start(struct rebuild *r, enum rebuild_step step, const char *message,
+                         struct err *err);
+/* The message, in a transaction of its own. */
+MUST_USE bool step_tell(struct rebuild *r, struct err *err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* In the transaction at hand, which the caller commits. */
+MUST_USE bool step_finish(struct rebuild *r, enum rebuild_step step, const char *message,
+                          struct err *err);
+/* The step under way has failed for good. Best effort. */
+void step_fail(struct rebuild *r, const struct err *why);
+
+/* --- queries with the query_id as $1 (step.c) ------------------------------------------------------- */
+
+MUST_USE bool rebuild_query(struct rebuild *r, const char *sql, struct pgresult **out,
+                            struct err *err);
+/* As above with another value as $2. */
+MUST_USE bool rebuild_query2(struct rebuild *r, const char *sql, const char *value,
+                             struct pgresult **out, struct err *err);
+/* The text in the only row and column, in the arena of the run; "" for NULL. */
+MUST_USE bool rebuild_fetch(struct rebuild *r, const char *sql, const char **text, struct err *err);
+
+/* --- text of users (owner.c) ------------------------------------------------------------------------- */
+
+/* Inside a transaction: makes what owner_run evaluates. number tells several of a transaction apart;
+ * body is PL/pgSQL statements, which may insert into pg_temp.rebuild_out (value jsonb). */
+MUST_USE bool owner_prepare(struct rebuild *r, unsigned number, const char *role, const char *body,
+                            struct err *err);
+MUST_USE bool owner_run(struct rebuild *r, unsigned number, struct err *err);
+/* What the body left in rebuild_out, in the arena of the run; "" for nothing. */
+MUST_USE bool owner_take(struct rebuild *r, const char **value, struct err *err);
+/* Removes what the first two made. Temporary functions outlive a transaction: call it before the
+ * commit. */
+MUST_USE bool owner_drop(struct rebuild *r, unsigned number, struct err *err);
+
+/* --- locks (lock.c) ------------------------------------------------------------------------------------ */
+
+struct lock_attempts {
+    unsigned count;
+    int64_t start_ms;
+};
+
+/* Waits for a strong lock as little as possible: lock_timeout of the next attempt, in the transaction
+ * at hand. */
+MUST_USE bool lock_attempt(struct rebuild *r, struct lock_attempts *l, struct err *err);
+/* After a failure: true when it was a lock that somebody holds (it is told, and a pause made). Rolls
+ * back. */
+bool lock_again(struct rebuild *r, struct lock_attempts *l, struct err *err);
+
+/* --- ways ------------------------------------------------------------------------------------------------ */
+
+MUST_USE bool in_place_prepare(struct rebuild *r, struct err *err); /* in_place.c */
+MUST_USE bool in_place_swap(struct rebuild *r, struct err *err);
+
+#endif
