@@ -144,8 +144,10 @@ static bool try_swap(struct rebuild *r, struct lock_attempts *l, const char *bod
         return err_no_memory(err);
     return job_begin(r->job, err) && owner_prepare(r, 0, r->owner, body, err) &&
            lock_attempt(r, l, err) && pgclient_run(r->job->db, lock, err) && owner_run(r, 0, err) &&
-           owner_drop(r, 0, err) && rebuild_query(r, "SELECT hologres.finish($1)", NULL, err) &&
-           step_finish(r, STEP_SWAP, "", err) && job_commit(r->job, 0, "{}", err);
+           owner_drop(r, 0, err) && pgclient_run(r->job->db, "SET LOCAL lock_timeout = 100", err) &&
+           rebuild_query(r, "SELECT hologres.finish($1)", NULL, err) &&
+           step_finish(r, STEP_SET_READONLY, "", err) && step_finish(r, STEP_SWAP, "", err) &&
+           job_commit(r->job, 0, "{}", err);
 }
 
 bool in_place_swap(struct rebuild *r, struct err *err)

@@ -3,7 +3,7 @@
  *
  *   another rebuild of the table is ahead: later
  *   prepare ──┬─ in place:  prove ── set_readonly ── swap                        (in_place.c)
- *             └─ copy:      …
+ *             └─ copy:      create ── snapshot ── insert ── set_readonly ── swap   (copy.c, swap.c)
  *
  * Which way it goes is decided in `prepare`, by trying the actions on an empty copy of the table. An
  * error that is not transient suspends the task, and its step shows it, until RESUME. With binlog_mode
@@ -15,7 +15,7 @@
 
 #include "base/log.h"
 
-#include "rebuild.h"
+#include "copy.h"
 
 enum verdict { GO_ON, LATER, FAILED };
 
@@ -86,24 +86,43 @@ static bool pause_for_consumer(struct rebuild *r, struct err *err)
         NULL, err);
 }
 
-/* In place nothing is written meanwhile; with binlog_mode the mark is the user's sign that no more
- * changes come. */
-static enum verdict set_readonly(struct rebuild *r, struct err *err)
+/* The table becomes read-only, and the task knows that it has to wait. */
+static bool try_mark(struct rebuild *r, struct lock_attempts *l, struct err *err)
 {
-    bool done;
-    if (!step_is_done(r, STEP_SET_READONLY, &done, err))
+    char *lock = arena_printf(&r->a, "LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", r->name);
+    if (lock == NULL)
+        return err_no_memory(err);
+    return job_begin(r->job, err) && lock_attempt(r, l, err) &&
+           pgclient_run(r->job->db, lock, err) &&
+           copy_run_each(r,
+                         "SELECT s FROM hologres.rebuild r, hologres.readonly_statements("
+                         "hologres.qualified_name(r.relid), $1) s"
+                         " WHERE r.query_id = $1 AND NOT hologres.is_readonly(r.relid)",
+                         err) &&
+           rebuild_query(r, "UPDATE hologres.rebuild SET waits = true WHERE query_id = $1", NULL,
+                         err) &&
+           step_finish(r, STEP_SET_READONLY, "", err) && job_commit_step(r->job, err);
+}
+
+static bool mark(struct rebuild *r, struct err *err)
+{
+    struct lock_attempts l = {0};
+    if (!step_start(r, STEP_SET_READONLY, "", err))
+        return false;
+    do {
+        if (try_mark(r, &l, err))
+            return r->waits = true;
+    } while (lock_again(r, &l, err));
+    return false;
+}
+
+/* With binlog_mode the table is read-only from here on, and the consumer of its changes has time to
+ * read them all. */
+static enum verdict wait_for_consumer(struct rebuild *r, struct err *err)
+{
+    if (!r->waits && !mark(r, err))
         return FAILED;
-    if (!done) {
-        if (!step_start(r, STEP_SET_READONLY, "", err) || !job_begin(r->job, err) ||
-            !step_finish(r, STEP_SET_READONLY, "", err) ||
-            (r->binlog &&
-             !rebuild_query(r, "UPDATE hologres.rebuild SET waits = true WHERE query_id = $1", NULL,
-                            err)) ||
-            !job_commit_step(r->job, err))
-            return FAILED;
-        r->waits = r->binlog;
-    }
-    if (!r->waits || r->resumed)
+    if (r->resumed)
         return GO_ON;
     return pause_for_consumer(r, err) ? LATER : FAILED;
 }
@@ -111,10 +130,38 @@ static enum verdict set_readonly(struct rebuild *r, struct err *err)
 static enum verdict in_place(struct rebuild *r, struct err *err)
 {
     enum verdict v = in_place_prepare(r, err) ? GO_ON : FAILED;
-    if (v == GO_ON)
-        v = set_readonly(r, err);
+    if (v == GO_ON && r->binlog)
+        v = wait_for_consumer(r, err);
     if (v == GO_ON)
         v = in_place_swap(r, err) ? GO_ON : FAILED;
+    return v;
+}
+
+/* Somebody took the triggers or the read-only mark away: what was copied is worth nothing. */
+static bool check_capture(struct rebuild *r, struct err *err)
+{
+    const char *predecessor;
+    bool may, cut, has;
+    if (!step_is_done(r, STEP_GET_SRC_TABLE_SNAPSHOT, &cut, err) || !copy_has_capture(r, &has, err))
+        return false;
+    if (!cut || has)
+        return true;
+    log_warning(r->job->task_id, "changes were not captured: starts again");
+    return job_begin(r->job, err) &&
+           rebuild_query(r, "SELECT hologres.start_again($1)", NULL, err) &&
+           job_commit_step(r->job, err) && read_state(r, &predecessor, &may, err);
+}
+
+static enum verdict copy(struct rebuild *r, struct err *err)
+{
+    const char *predecessor;
+    bool may;
+    if (!check_capture(r, err) || !copy_create(r, err) || !read_state(r, &predecessor, &may, err) ||
+        !copy_snapshot(r, err) || !copy_insert(r, err))
+        return FAILED;
+    enum verdict v = r->binlog ? wait_for_consumer(r, err) : GO_ON;
+    if (v == GO_ON)
+        v = swap_tables(r, err) ? GO_ON : FAILED;
     return v;
 }
 
@@ -125,7 +172,7 @@ static enum verdict dispatch(struct rebuild *r, struct err *err)
     if (!read_state(r, &predecessor, &may, err) || !step_is_done(r, STEP_SWAP, &done, err))
         return FAILED;
     if (done)
-        return GO_ON;
+        return swap_clean_up(r, err) ? GO_ON : FAILED;
     if (predecessor != NULL)
         return postpone(r, predecessor, err) ? LATER : FAILED;
     if (!may) {
@@ -137,9 +184,8 @@ static enum verdict dispatch(struct rebuild *r, struct err *err)
         return FAILED;
     if (strcmp(r->strategy, "in place") == 0)
         return in_place(r, err);
-    err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-            "rebuilds that copy the rows come with a later release");
-    return FAILED;
+    enum verdict v = copy(r, err);
+    return v == GO_ON && !swap_clean_up(r, err) ? FAILED : v;
 }
 
 static enum job_outcome run(struct job *j, struct job_result *result, struct err *err)
