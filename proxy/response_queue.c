@@ -10,7 +10,7 @@
  *   Describe     t T, t n, T, n                             T or n
  *   Execute      D* and C, s or I; G…C; H d* c C            C, s or I
  *   Sync         Z, or E Z                                  Z
- *   Flush        nothing; it is not in the ring
+ *   Flush        nothing; it is not in the ring, but for one with a body, whose answer is E
  *
  *   Error          In a Query, FunctionCall or Sync only Z follows. In the other messages the server
  *                  drops everything up to the next Sync, a Query included: those entries go, and
@@ -131,7 +131,7 @@ static void push_front(struct response_queue *q, struct rq_entry e)
 static bool is_extended(enum rq_kind kind)
 {
     return kind == RQ_PARSE || kind == RQ_BIND || kind == RQ_DESCRIBE || kind == RQ_EXECUTE ||
-           kind == RQ_CLOSE;
+           kind == RQ_CLOSE || kind == RQ_FLUSH;
 }
 
 /* Will the server act on a request that reaches it now, as far as we know? */
@@ -141,7 +141,7 @@ static bool has_answer(struct response_queue *q, enum rq_kind kind)
         q->copying_in = false;
         return false;
     }
-    if (q->copying_in && kind == RQ_SYNC)
+    if (q->copying_in && (kind == RQ_SYNC || kind == RQ_FLUSH))
         return false;
     if (q->skipping)
         return kind == RQ_SYNC;
@@ -160,9 +160,11 @@ bool response_queue_request(struct response_queue *q, enum rq_kind kind, enum rq
         return false;
     }
     if (kind == RQ_SYNC)
-        q->skipping = q->in_cycle = false;
+        q->skipping = q->in_cycle = q->has_bound = q->has_executed = false;
     else if (is_extended(kind))
         q->in_cycle = true;
+    q->has_bound |= kind == RQ_BIND;
+    q->has_executed |= kind == RQ_EXECUTE;
     return true;
 }
 
@@ -177,9 +179,12 @@ struct rq_entry *response_queue_head(const struct response_queue *q)
 static bool can_cause(enum rq_kind kind, char type)
 {
     static const char *const types[] = {
-        [RQ_LOGIN] = "REZvK",   [RQ_QUERY] = "TDCIEZGHWdcs",  [RQ_PARSE] = "1E", [RQ_BIND] = "2E",
-        [RQ_DESCRIBE] = "tTnE", [RQ_EXECUTE] = "DCsIEGHWdcT", [RQ_CLOSE] = "3E", [RQ_SYNC] = "ZE",
-        [RQ_FUNCTION] = "VEZ",  [RQ_COPY_END] = "",
+        [RQ_LOGIN] = "REZvK",   [RQ_QUERY] = "TDCIEZGHWdcs",
+        [RQ_PARSE] = "1E",      [RQ_BIND] = "2E",
+        [RQ_DESCRIBE] = "tTnE", [RQ_EXECUTE] = "DCsIEGHWdcT",
+        [RQ_CLOSE] = "3E",      [RQ_SYNC] = "ZE",
+        [RQ_FUNCTION] = "VEZ",  [RQ_FLUSH] = "E",
+        [RQ_COPY_END] = "",
     };
     return type != '\0' && strchr(types[kind], type) != NULL;
 }
@@ -223,11 +228,15 @@ static void on_error(struct response_queue *q)
 
 static void on_ready(struct response_queue *q, char status)
 {
+    bool is_end = q->count > 0 && at(q, 0)->kind == RQ_SYNC;
     q->status = status;
     if (q->count > 0 && can_cause(at(q, 0)->kind, 'Z'))
         finish(q);
-    if (q->count == 0)
-        q->skipping = q->copying_in = q->in_cycle = false;
+    if (q->count > 0)
+        return;
+    q->skipping = q->copying_in = false;
+    if (is_end || status == 'I') /* since PostgreSQL 18 a cycle goes on behind a Query: 'T' */
+        q->in_cycle = q->has_bound = q->has_executed = false;
 }
 
 /* The server reads the copy stream now. What stands behind the head was sent before the client could
@@ -243,7 +252,7 @@ static void on_copy_in(struct response_queue *q)
     uint32_t behind = 1;
     while (behind < q->count && !ended) {
         enum rq_kind kind = at(q, behind)->kind;
-        if (kind != RQ_SYNC && kind != RQ_COPY_END)
+        if (kind != RQ_SYNC && kind != RQ_FLUSH && kind != RQ_COPY_END)
             break; /* a protocol violation: the server ends the connection */
         ended = kind == RQ_COPY_END;
         behind++;
@@ -254,7 +263,7 @@ static void on_copy_in(struct response_queue *q)
         pop(q);
     push_front(q, copy);
     if (copy.kind == RQ_EXECUTE && q->count == 1)
-        q->in_cycle = true; /* again: the Sync that had closed it was ignored */
+        q->in_cycle = q->has_bound = q->has_executed = true; /* again: the Sync was ignored */
 }
 
 void response_queue_advance(struct response_queue *q, char type, char status)

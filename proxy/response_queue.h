@@ -22,6 +22,7 @@ enum rq_kind {
     RQ_CLOSE,    /* 'C' */
     RQ_SYNC,     /* 'S' */
     RQ_FUNCTION, /* 'F' */
+    RQ_FLUSH,    /* 'H' with a body, which it must not have: answered by an error or not at all */
     RQ_COPY_END  /* 'c' or 'f': has no answer, but decides what a Sync before it meant */
 };
 
@@ -48,7 +49,9 @@ struct response_queue {
     char status;         /* of the last ReadyForQuery: I, T or E; 0 before the first */
     bool skipping;       /* after an error in the extended protocol: until the next Sync */
     bool copying_in;     /* the server takes CopyData now; no CopyDone or CopyFail is under way */
-    bool in_cycle;       /* extended messages were sent that no Sync has closed */
+    bool in_cycle;       /* extended messages were sent that no Sync has closed, */
+    bool has_bound;      /* and among them a Bind, */
+    bool has_executed;   /* or an Execute: a Sync would end more than the cycle */
     void (*free_note)(struct rq_note *note);
 };
 

@@ -19,8 +19,8 @@
 /* DataRow, CopyData and the like: nothing depends on them. */
 const uint8_t session_plain_down[256] = {['D'] = 1, ['d'] = 1, ['c'] = 1, ['A'] = 1, ['K'] = 1,
                                          ['v'] = 1, ['W'] = 1, ['H'] = 1, ['t'] = 1, ['V'] = 1};
-/* CopyData and Flush. */
-const uint8_t session_plain_up[256] = {['d'] = 1, ['H'] = 1};
+/* CopyData. */
+const uint8_t session_plain_up[256] = {['d'] = 1};
 
 /* Messages of the server that we read ourselves are small. */
 #define MAX_READ_BYTES ((size_t)64 * 1024)
@@ -74,10 +74,10 @@ void session_resume_server(struct session *s)
 
 /* ---- client to server ---- */
 
-/* Kind of entry for a message type; false: it has none. */
-static bool kind_of(char type, enum rq_kind *kind)
+/* Kind of entry for a message; false: it has none. */
+static bool kind_of(struct wire_header h, enum rq_kind *kind)
 {
-    switch (type) {
+    switch (h.type) {
     case 'Q': *kind = RQ_QUERY; return true;
     case 'P': *kind = RQ_PARSE; return true;
     case 'B': *kind = RQ_BIND; return true;
@@ -86,16 +86,18 @@ static bool kind_of(char type, enum rq_kind *kind)
     case 'C': *kind = RQ_CLOSE; return true;
     case 'S': *kind = RQ_SYNC; return true;
     case 'F': *kind = RQ_FUNCTION; return true;
+    case 'H': *kind = RQ_FLUSH; return h.body_bytes > 0;
     case 'c':
     case 'f': *kind = RQ_COPY_END; return true;
     default: return false;
     }
 }
 
-static enum relay_verdict pass_request(struct session *s, char type, struct rq_note *note)
+static enum relay_verdict pass_request(struct session *s, struct wire_header h,
+                                       struct rq_note *note)
 {
     enum rq_kind kind;
-    if (!kind_of(type, &kind))
+    if (!kind_of(h, &kind))
         return RELAY_PASS;
     if (response_queue_request(&s->owed, kind, RQ_FORWARD, note))
         return RELAY_PASS;
@@ -139,7 +141,7 @@ static enum relay_verdict on_up_header(void *owner, struct wire_header h)
         return RELAY_WAIT;
     if (wants_whole(s, h))
         return RELAY_WHOLE;
-    return pass_request(s, h.type, NULL);
+    return pass_request(s, h, NULL);
 }
 
 static enum relay_verdict on_up_message(void *owner, struct wire_header h, char *message)
@@ -150,7 +152,7 @@ static enum relay_verdict on_up_message(void *owner, struct wire_header h, char 
     if (s->login != NULL && h.type == 'p')
         return session_auth_on_request(s, body);
     enum relay_verdict v = vendor_on_request(s, h.type, body, &note);
-    return v == RELAY_PASS ? pass_request(s, h.type, note) : v;
+    return v == RELAY_PASS ? pass_request(s, h, note) : v;
 }
 
 static void on_up_bytes(void *owner, const char *data, size_t bytes)

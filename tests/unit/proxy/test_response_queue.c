@@ -36,7 +36,7 @@ static struct rq_note *new_note(int id)
 
 static enum rq_kind kind_of(char type)
 {
-    static const char types[] = "LQPBDECSFc";
+    static const char types[] = "LQPBDECSFHc";
     const char *at = strchr(types, type == 'f' ? 'c' : type);
     assert_non_null(at);
     return (enum rq_kind)(at - types);
@@ -102,6 +102,10 @@ static void test_plain_conversations(void **state)
         ">S =Z",
         ">S =EZ", /* a deferred constraint at commit */
         ">SS =ZZ",
+        ">HS =EZ", /* a Flush with a body is refused, and what follows is dropped */
+        ">PBHES =12EZ",
+        ">HQPS =EZ >Q =TDCZ",
+        ">H =E >QPBE S =Z",
         ">QQQ =TDCZTDCZCZ",
         ">PBES PBES =12CZ12CZ",
         ">PBEPBEPBES =12C12C12CZ",
@@ -181,7 +185,9 @@ static void test_copy(void **state)
         ">PBES =12GE >c >S =Z", /* bad row */
         ">PBES =12G >c =E >S =Z",
         ">PBE =12G >S >c =C >S =Z",
-        ">Q =G >S >c =CZ", /* Sync is ignored in a simple copy too */
+        ">Q =G >S >c =CZ",  /* Sync is ignored in a simple copy too */
+        ">Q =G >HS >c =CZ", /* and a damaged Flush */
+        ">QHSc =GCZ",
         ">QS =G >c =CZ",
         ">Q =WdddcCZ", /* replication */
         ">Q =Wd >c =cCZ",
