@@ -30,7 +30,9 @@
  * Parse everything up to the client's Sync is ignored. The Flush form of an injected statement leaves
  * that behind by itself; the other forms do not, so their error is raised once more in that form.
  * Why not always Flush: an Execute without Sync makes the rest of the cycle a pipeline, in which
- * VACUUM or DISCARD ALL are refused, and the client would see what it did not do. */
+ * VACUUM or DISCARD ALL are refused, and PostgreSQL 18 runs a Query that follows inside of it: the client
+ * would see what it did not do. So a question ends with Sync as long as the client's cycle holds nothing
+ * that a Sync would end: no Execute, and before a Parse no Bind (portals do not survive a Query). */
 #include "dispatch.h"
 
 #include <stdlib.h>
@@ -74,7 +76,7 @@ static bool has_failed_transaction(const struct session *s)
 /* Form of questions that we put before the client's message. */
 static enum inject_form question_form(const struct dispatch *d)
 {
-    return d->in_cycle ? INJECT_FLUSH : INJECT_SYNC;
+    return d->needs_flush ? INJECT_FLUSH : INJECT_SYNC;
 }
 
 /* Form of an error that takes the place of the client's message. */
@@ -309,7 +311,9 @@ static void step_drain(struct session *s)
         decide(s,
                RELAY_PASS); /* no statement may come now: the server ends the connection for it */
     } else if (response_queue_is_empty(&s->owed)) {
-        s->vendor->dispatch.in_cycle = s->owed.in_cycle;
+        struct dispatch *d = &s->vendor->dispatch;
+        d->in_cycle = s->owed.in_cycle;
+        d->needs_flush = s->owed.has_executed || (d->type == 'P' && s->owed.has_bound);
         inspect(s);
     }
 }

@@ -39,6 +39,7 @@ struct dispatch {
     enum relay_verdict verdict; /* PASS: the client's message as it is; DROP: it was dealt with */
     char type;                  /* 'Q' or 'P' */
     bool in_cycle;              /* it came inside an unfinished extended cycle */
+    bool needs_flush;           /* and a Sync of ours would end more than the cycle */
     bool is_answered;           /* the client has its ErrorResponse */
     struct arena arena;         /* owns what follows */
     struct slice body;          /* of the client's message */

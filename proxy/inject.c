@@ -8,8 +8,8 @@
  * entry is left.
  *
  * Why Flush inside a cycle: a Sync would end the client's implicit transaction in the middle, and
- * would end a skip-until-Sync that the client has not ended. Outside of one Sync is better: with Flush
- * PostgreSQL 18 would report a transaction where the client has none.
+ * would end a skip-until-Sync that the client has not ended. Where nothing was executed in the cycle Sync
+ * is better: with Flush PostgreSQL 18 would report a transaction where the client has none.
  *
  * The FunctionCall form exists for secrets: with log_statement = all the server logs bound parameters,
  * but not the arguments of a function call. */

@@ -13,8 +13,8 @@ struct session;
 
 /* How it ends, which decides what an error leaves behind. */
 enum inject_form {
-    INJECT_SYNC,    /* with Sync: a transaction of its own unless the client is in one. Only outside
-                       an extended cycle. After an error a ReadyForQuery follows. */
+    INJECT_SYNC,    /* with Sync: a transaction of its own unless the client is in one. Only where a
+                       cycle has executed nothing. After an error a ReadyForQuery follows. */
     INJECT_FLUSH,   /* with Flush: part of the client's cycle. After an error the server ignores
                        everything up to the next Sync. */
     INJECT_FUNCTION /* a FunctionCall: its arguments appear in no log. After an error a ReadyForQuery
