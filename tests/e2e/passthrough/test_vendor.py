@@ -6,7 +6,7 @@ import sys
 import threading
 
 from cluster import Cluster, Endpoint, Scenarios, equal, wait_until
-from rawpg import B, C, D, E, H, P, Q, S, X, Raw, data, done, fields, kinds, one_cancel, values
+from rawpg import B, C, D, E, H, P, Q, S, X, Raw, data, done, fields, kinds, message, one_cancel, values
 
 SHOW = "SELECT task_id FROM pg_task_show('SQLonHudi')"
 COUNT = "SELECT count(*) FROM pg_task_show('SQLonHudi')"
@@ -91,6 +91,15 @@ SAME = {
     "a cursor of SQL, declared and fetched by the protocol": talk((Q("BEGIN"), 1), (join(P("", f"DECLARE c CURSOR FOR {FIVE}"), B(), E(), D("P", "c"), E("c", 2), P("", "FETCH 2 FROM c"), B(), E(), S()), 1), (Q("COMMIT"), 1)),
     "copy of a query by the extended protocol": talk((join(P("", f"COPY ({FIVE}) TO STDOUT"), B(), E(), S()), 1)),
     "a deferred constraint fails at the Sync behind ours": talk((Q(DEFERRED), 1), (join(P("", "INSERT INTO c VALUES (1)"), B(), E(), P("", COUNT), B(), E(), S(), P("", COUNT), B(), E(), S()), 2)),
+    "a Query of ours in a cycle that has executed nothing": talk((join(C("P", "p"), Q(COUNT)), 1), (S(), 1)),
+    "a Query of ours behind Parse and Bind": talk((join(P("a", "SELECT 1"), B("p", "a"), Q(COUNT)), 1), (join(E("p"), S()), 1), (join(B("", "a"), E(), S()), 1)),
+    "a Query of ours that fails in a cycle that has executed nothing": talk((join(P("a", "SELECT 1"), Q(PAUSE)), 1), (join(B("", "a"), E(), S()), 1)),
+    "prepared by us, then VACUUM in the same cycle": talk((join(P("a", COUNT), P("", "VACUUM pg_am"), B(), E(), S()), 1)),
+    "prepared by us behind a Bind of the client's": talk((join(P("b", "SELECT 5"), B("p", "b"), P("a", COUNT), E("p"), B("", "a"), E(), S()), 1)),
+    "a Query of ours, then extended without Sync, then ours": talk((Q(COUNT), 1), (join(P("", "SELECT 1"), Q(SHOW)), 1), (join(P("", "SELECT 1"), B(), E(), Q(SHOW)), 1), (S(), 1)),
+    "the first Query of ours behind another inside a cycle": talk((Q("CREATE TEMP TABLE t (a int)"), 1), (join(P("", "INSERT INTO t VALUES (1)"), B(), E(), Q("SELECT 2")), 1), (Q(COUNT), 1), (Q("SELECT 1/0"), 1), (Q("SELECT count(*) FROM t"), 1), (S(), 1), (Q("SELECT count(*) FROM t"), 1)),
+    "the first Parse of ours behind a Query inside a cycle": talk((Q("CREATE TEMP TABLE t (a int)"), 1), (join(P("", "INSERT INTO t VALUES (1)"), B(), E(), Q("SELECT 2")), 1), (join(P("", COUNT), B(), E(), P("", "SELECT 1/0"), B(), E(), S()), 1), (Q("SELECT count(*) FROM t"), 1)),
+    "a damaged Flush, then ours is skipped": talk((join(message("H", b"x"), Q(COUNT), S()), 1), (Q(COUNT), 1)),
     "Syncs around ours": talk((join(S(), P("", COUNT), S(), S(), B(), E(), S()), 4)),
     "parse fails": talk((join(P("", "SELECT pg_task_show(1, 2, 3)"), B(), E(), S()), 1)),
     "bind fails": talk((join(P("", "SELECT pg_task_show($1)"), B(values=[]), E(), S()), 1)),
