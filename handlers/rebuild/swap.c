@@ -61,6 +61,7 @@ static bool prepare_swap(struct rebuild *r, unsigned *groups, struct err *err)
         !rebuild_fetch(r, "SELECT hologres.round_body($1, true)", &body, err))
         return false;
     if (!owner_prepare(r, 0, r->owner, body, err) ||
+        !rebuild_query(r, "SELECT hologres.note_unproved($1)", NULL, err) ||
         !rebuild_query(r, "SELECT role, statement FROM hologres.swap_statements($1)", &res, err))
         return false;
     bool ok = prepare_groups(r, res, groups, err);

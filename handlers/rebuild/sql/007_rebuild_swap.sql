@@ -544,6 +544,17 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Foreign keys that nobody has proved, which the swap keeps so.
+CREATE FUNCTION hologres.note_unproved(id text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE hologres.rebuild r SET plan = plan || jsonb_build_object('unproved', (
+           SELECT coalesce(jsonb_agg(k.conname), '[]') FROM pg_constraint k
+            WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
+              AND NOT k.convalidated))
+     WHERE r.query_id = id
+$$;
+
 -- Behind the owners' statements, in the same transaction: what our tables say of the table.
 CREATE FUNCTION hologres.take_swap(id text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -564,7 +575,7 @@ BEGIN
                         'name', k.conname, 'role', pg_get_userbyid(o.relowner))), '[]')
                  FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
                 WHERE (k.conrelid = r.new_relid OR k.confrelid = r.new_relid) AND k.contype = 'f'
-                  AND NOT k.convalidated))
+                  AND NOT k.convalidated AND NOT r.plan -> 'unproved' ? k.conname))
      WHERE query_id = id;
     IF EXISTS (SELECT FROM pgveneer.task t, jsonb_array_elements(t.params -> 'actions') a
                 WHERE t.task_id = id AND (a ->> 'logical')::boolean) THEN
@@ -655,7 +666,7 @@ REVOKE ALL ON FUNCTION hologres.create_copy_body(text), hologres.take_copy(text,
     hologres.partitions_block(text, text), hologres.partitions_body(text), hologres.cut_slices(text),
     hologres.order_of(text), hologres.insert_parts(text), hologres.slice_body(text, integer),
     hologres.round_body(text, boolean), hologres.reload_body(text), hologres.missing_indexes(text),
-    hologres.lock_statements(text), hologres.swap_statements(text), hologres.take_swap(text),
+    hologres.lock_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text),
     hologres.after_statements(text), hologres.drop_log_statements(text), hologres.start_again(text)
     FROM PUBLIC;
 
