@@ -4,12 +4,13 @@
 #   make install  PREFIX=/usr/local         make bench    figures, not a test
 #   make format   clang-format              make fuzz     a minute for each fuzz target
 #   make test-drivers   every client in 20 scenarios
+#   make soak-rebuild   RUNS=500 random rebuilds under load, with kills
 #   make test-regress   PostgreSQL's own regression and isolation tests through pgveneer
 BUILD  ?= build
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc)
 
-.PHONY: build run test test-drivers test-regress bench format install fuzz clean
+.PHONY: build run test test-drivers test-regress soak-rebuild bench format install fuzz clean
 
 build:
 	scripts/install_packages.sh build
@@ -30,6 +31,11 @@ test-drivers: build
 test-regress: build
 	scripts/install_packages.sh regress
 	scripts/where_postgres_reaches.sh scripts/run_regress.sh $(BUILD)
+
+soak-rebuild: build
+	scripts/install_packages.sh test
+	scripts/where_postgres_reaches.sh env PGVENEER_BUILD=$(BUILD) RUNS=$${RUNS:-500} PYTHONPATH=tests/support \
+		/usr/bin/python3 tests/e2e/rebuild/test_random.py
 
 bench: build
 	scripts/install_packages.sh bench
