@@ -17,12 +17,18 @@ static const char sql_look[] =
     " WHERE task_id = $1 AND fencing = $2::bigint AND state = 'active' AND lease_until IS NOT NULL";
 static const char sql_settle[] =
     "RESET ROLE; SET LOCAL search_path = ''; SET CONSTRAINTS ALL IMMEDIATE";
+/* The sums of the task's row are part of the effect; the row is locked for the check that follows anyway. */
 static const char sql_history[] =
+    "WITH counted AS ("
+    "  UPDATE pgveneer.task"
+    "     SET row_count = row_count + $4::bigint,"
+    "         rows_per_second = $4::bigint / nullif(extract(epoch FROM"
+    "             pg_catalog.clock_timestamp() - $3::timestamptz)::float8, 0)"
+    "   WHERE task_id = $1 AND fencing = $2::bigint RETURNING task_id, category, owner)"
     "INSERT INTO pgveneer.task_history"
     "       (task_id, category, owner, run_start, run_end, outcome, row_count, detail)"
     " SELECT task_id, category, owner, $3::timestamptz, pg_catalog.clock_timestamp(), 'done',"
-    "        $4::bigint, $5::jsonb"
-    "   FROM pgveneer.task WHERE task_id = $1 AND fencing = $2::bigint";
+    "        $4::bigint, $5::jsonb FROM counted";
 static const char sql_commit[] =
     "DO $pgveneer_commit$ BEGIN"
     " PERFORM FROM pgveneer.task WHERE task_id = %s AND fencing = %s AND state = 'active'"

@@ -32,7 +32,9 @@ static const char sql_done[] =
 /* $4 log, $5 suspend at once, $6 failures that suspend, $7 detail */
 static const char sql_failed[] =
     "WITH ended AS ("
-    "  UPDATE pgveneer.task SET failure_times = failure_times + 1, " FORGIVEN ", " RELEASED ","
+    "  UPDATE pgveneer.task SET failure_times = failure_times + 1,"
+    "         failure_count = failure_count + 1, last_error = $4,"
+    "         last_error_time = pg_catalog.clock_timestamp(), " FORGIVEN ", " RELEASED ","
     "         last_log = $4, start_time = $3::timestamptz,"
     "         end_time = pg_catalog.clock_timestamp(),"
     "         state = CASE WHEN $5::boolean OR failure_times + 1 >= $6::integer"

@@ -14,9 +14,9 @@ AS $$
                ELSE success_start END)::float8
 $$;
 
--- A view reads with its owner's rights, so it filters by itself; current_user is the reader.
-CREATE VIEW pgveneer.hudi_sync_status WITH (security_barrier) AS
-    SELECT t.task_id,
+CREATE VIEW pgveneer.hudi_status_of_all AS
+    SELECT t.owner,
+           t.task_id,
            coalesce(pgveneer.qualified_name((t.params ->> 'target_oid')::oid),
                     t.params ->> 'target') AS target_tbl,
            coalesce(pgveneer.qualified_name((t.params ->> 'ftable_oid')::oid),
@@ -24,32 +24,27 @@ CREATE VIEW pgveneer.hudi_sync_status WITH (security_barrier) AS
            CASE WHEN t.lease_until > pg_catalog.clock_timestamp() THEN 'running'
                 ELSE t.state END AS state,
            t.failure_times,
-           f.failure_count,
-           f.last_error,
-           f.last_error_time,
+           t.failure_count,
+           t.last_error,
+           t.last_error_time,
            t.success_start AS last_success_time,
-           d.latest_commit,
+           (SELECT h.detail ->> 'latest_commit' FROM pgveneer.task_history h
+             WHERE h.task_id = t.task_id AND h.outcome = 'done'
+             ORDER BY h.history_id DESC LIMIT 1) AS latest_commit,
            (t.stats ->> 'lag_commits')::bigint AS lag_commits,
            pgveneer.hudi_lag_seconds(t.stats, t.success_start) AS lag_seconds,
-           coalesce(d.row_count, 0) AS row_count,
-           d.rows_per_second
+           t.row_count,
+           t.rows_per_second
       FROM pgveneer.task t
-      LEFT JOIN LATERAL (
-           SELECT count(*) AS failure_count,
-                  (array_agg(h.log ORDER BY h.history_id DESC))[1] AS last_error,
-                  max(h.run_end) AS last_error_time
-             FROM pgveneer.task_history h
-            WHERE h.task_id = t.task_id AND h.outcome = 'failed') f ON true
-      LEFT JOIN LATERAL (
-           SELECT sum(h.row_count)::bigint AS row_count,
-                  (array_agg(h.detail ->> 'latest_commit' ORDER BY h.history_id DESC))[1]
-                      AS latest_commit,
-                  (array_agg(h.row_count / nullif(extract(epoch FROM h.run_end - h.run_start), 0)
-                             ORDER BY h.history_id DESC))[1]::float8 AS rows_per_second
-             FROM pgveneer.task_history h
-            WHERE h.task_id = t.task_id AND h.outcome = 'done') d ON true
-     WHERE t.category = 'SQLonHudi' AND t.run_every IS NOT NULL
-       AND (pg_catalog.pg_has_role(t.owner, 'USAGE') OR (SELECT pgveneer.is_administrator()));
+     WHERE t.category = 'SQLonHudi' AND t.run_every IS NOT NULL;
+
+-- A view reads with its owner's rights, so it filters by itself; current_user is the reader.
+CREATE VIEW pgveneer.hudi_sync_status WITH (security_barrier) AS
+    SELECT task_id, target_tbl, source_ftbl, state, failure_times, failure_count, last_error,
+           last_error_time, last_success_time, latest_commit, lag_commits, lag_seconds, row_count,
+           rows_per_second
+      FROM pgveneer.hudi_status_of_all
+     WHERE pg_catalog.pg_has_role(owner, 'USAGE') OR (SELECT pgveneer.is_administrator());
 GRANT SELECT ON pgveneer.hudi_sync_status TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION pgveneer.feature_metrics() RETURNS SETOF pgveneer.metric
@@ -57,7 +52,7 @@ CREATE OR REPLACE FUNCTION pgveneer.feature_metrics() RETURNS SETOF pgveneer.met
 AS $$
     WITH status AS MATERIALIZED (
         SELECT s.*, jsonb_build_object('task_id', task_id, 'target', target_tbl) AS labels
-          FROM pgveneer.hudi_sync_status s)
+          FROM pgveneer.hudi_status_of_all s)
     SELECT 'pgveneer_hudi_lag_commits', 'gauge',
            'Completed commits of the Hudi table that the last run left for later.',
            labels, lag_commits FROM status WHERE lag_commits IS NOT NULL

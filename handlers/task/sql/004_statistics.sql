@@ -2,7 +2,12 @@
 
 ALTER TABLE pgveneer.task
     ADD COLUMN success_start timestamptz,           -- when the last run that succeeded began
-    ADD COLUMN stats jsonb NOT NULL DEFAULT '{}';   -- of the category, as that run told it
+    ADD COLUMN stats jsonb NOT NULL DEFAULT '{}',   -- of the category, as that run told it
+    ADD COLUMN row_count bigint NOT NULL DEFAULT 0, -- sum over the history
+    ADD COLUMN rows_per_second double precision,    -- of the last run that changed something
+    ADD COLUMN failure_count bigint NOT NULL DEFAULT 0,
+    ADD COLUMN last_error text,
+    ADD COLUMN last_error_time timestamptz;
 
 -- A metric in the sense of Prometheus. Features add theirs by replacing feature_metrics.
 CREATE TYPE pgveneer.metric AS (name text, type text, help text, labels jsonb, value double precision);
@@ -24,10 +29,8 @@ AS $$
       FROM pgveneer.task WHERE run_every IS NOT NULL
     UNION ALL
     SELECT 'pgveneer_task_failures_total', 'counter', 'Runs of a task that failed.',
-           jsonb_build_object('category', t.category, 'task_id', t.task_id),
-           (SELECT count(*) FROM pgveneer.task_history h
-             WHERE h.task_id = t.task_id AND h.outcome = 'failed')
-      FROM pgveneer.task t WHERE run_every IS NOT NULL
+           jsonb_build_object('category', category, 'task_id', task_id), failure_count
+      FROM pgveneer.task WHERE run_every IS NOT NULL
     UNION ALL
     SELECT * FROM pgveneer.feature_metrics()
 $$;

@@ -88,7 +88,7 @@ def main():
                 raise AssertionError(f"sent {sent}, received {received}")
             if not 5000 < grown('pgveneer_bytes_total{leg="server",direction="sent"}') < 20000:
                 raise AssertionError("bytes sent to the server")
-            equal(after["pgveneer_clients"], 0, "clients now")
+            wait_until(lambda: metrics()["pgveneer_clients"] == 0, "no client is left")
 
         @s.scenario("cancel, refused and broken sessions")
         def _():
@@ -150,6 +150,10 @@ def main():
             equal(row, "public.target|public.ft|active|0|1|t|t|0|t|103|t", "hudi_sync_status")
             h.sql("CREATE ROLE other LOGIN PASSWORD 'other'", user="postgres")
             equal(h.sql("SELECT count(*) FROM pgveneer.hudi_sync_status", user="other"), "0", "what others see")
+            h.sql("ALTER DATABASE app OWNER TO postgres", user="postgres")  # the service is no administrator then
+            equal(metrics()["pgveneer_hudi_rows_total" + label], 103, "rows, to a service that is none of the owners")
+            h.sql("ALTER DATABASE app OWNER TO app", user="postgres")
+            equal(h.sql_error("SELECT * FROM pgveneer.hudi_status_of_all", user="other").sqlstate, "42501", "the view behind it")
             equal(h.sql_error("SELECT pgveneer.metrics()", user="other").sqlstate, "42501", "metrics are the service's")
 
         @s.scenario("a database that does not answer")
