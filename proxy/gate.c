@@ -2,7 +2,8 @@
  *
  *   text ── lexer ── context ──► names of objects in a place that reads them   REWRITE: an edit
  *                 └─ statements that start with a handler's words ─► claim()   ANSWER: an edit
- *                                                                              over the statement
+ *                                                                              over the statement;
+ *                                                                              ORCHESTRATE: noted
  *
  * One pass over the tokens. A statement ends at a semicolon outside parentheses and atomic bodies; at
  * its end the handlers whose leading words it has are asked, and the edits found inside give way to
@@ -30,7 +31,8 @@ struct gate {
     size_t handler_count;
     const struct handler_object *objects[GATE_MAX_OBJECTS];
     size_t object_count;
-    uint64_t by_first[256]; /* objects whose name starts so */
+    uint64_t by_first[256];    /* objects whose name starts so */
+    uint64_t endpoint_objects; /* objects that show endpoints */
     struct prefilter *prefilter;
 };
 
@@ -43,6 +45,8 @@ static bool add_objects(struct gate *g, const struct handler *h, struct err *err
             return err_set(err, SQLSTATE_INTERNAL_ERROR, "more than %d vendor objects",
                            GATE_MAX_OBJECTS);
         g->by_first[(unsigned char)h->objects[i].name[0]] |= (uint64_t)1 << g->object_count;
+        if (h->reads_endpoints)
+            g->endpoint_objects |= (uint64_t)1 << g->object_count;
         g->objects[g->object_count++] = &h->objects[i];
     }
     return true;
@@ -148,6 +152,7 @@ struct inspection {
     struct question *questions;
     size_t question_count, question_capacity;
     size_t tag_capacity;
+    size_t cursor_capacity;
 
     /* the current statement */
     size_t first_found;
@@ -223,6 +228,34 @@ static bool find_procedure(struct inspection *in, const struct token *t, const s
     return true;
 }
 
+/* Is the word a token of the text? */
+static bool mentions(const struct inspection *in, const char *word)
+{
+    struct lexer x;
+    struct token t;
+    lexer_init(&x, in->text, &in->dialect);
+    while (lexer_next(&x, &t))
+        if ((t.kind == TOKEN_WORD || t.kind == TOKEN_QUOTED) && strcmp(t.name, word) == 0)
+            return true;
+    return false;
+}
+
+/* The schema of the object, which may depend on what else the text says. */
+static const char *schema_of(const struct inspection *in, const struct handler_object *o)
+{
+    const struct gate *g = in->gate;
+    for (size_t i = 0; i < g->handler_count; i++)
+        for (size_t k = 0; k < g->handlers[i]->variant_count; k++) {
+            const struct handler_variant *v = &g->handlers[i]->variants[k];
+            if (strcmp(v->object, o->name) != 0)
+                continue;
+            for (const char *const *word = v->words; *word != NULL; word++)
+                if (mentions(in, *word))
+                    return v->schema;
+        }
+    return o->schema;
+}
+
 /* Qualifies the name at `t`: puts the schema before it, or in the place of pg_catalog. */
 static void add_name(struct inspection *in, const struct token *t, const struct spot *spot)
 {
@@ -241,7 +274,8 @@ static void add_name(struct inspection *in, const struct token *t, const struct 
         add_found(in, f);
         return;
     }
-    const char *with = bare ? arena_printf(in->arena, "%s.", o->schema) : o->schema;
+    const char *schema = schema_of(in, o);
+    const char *with = bare ? arena_printf(in->arena, "%s.", schema) : schema;
     if (with == NULL) {
         in->memory = false;
         return;
@@ -371,6 +405,7 @@ static void take_answer(struct inspection *in, const struct handler_answer *answ
         refuse(in);
     if (full || in->refused)
         return;
+    in->result->needs_support_schema = true;
     if (answer->secrets != NULL)
         in->result->secrets = answer->secrets;
     in->result->wakes_workers = in->result->wakes_workers || answer->wakes_workers;
@@ -382,6 +417,33 @@ static void take_answer(struct inspection *in, const struct handler_answer *answ
     add_tag(in, answer->tag);
 }
 
+/* Its edits come before those already found in the statement, which lie in the query behind. */
+static void take_cursor(struct inspection *in, const struct handler_cursor *c)
+{
+    struct gate_result *r = in->result;
+    size_t names = in->found_count - in->first_found;
+    struct gate_cursor *all =
+        grow(in, r->cursors, r->cursor_count, &in->cursor_capacity, sizeof *all);
+    if (all == NULL)
+        return;
+    r->cursors = all;
+    r->cursors[r->cursor_count++] = (struct gate_cursor){in->start, in->end, c};
+    if (c->kind == HANDLER_CURSOR_FETCH || c->kind == HANDLER_CURSOR_MOVE)
+        return;
+    for (size_t i = 0; i < c->edit_count; i++) {
+        const struct handler_edit *e = &c->edits[i];
+        add_found(in, (struct found){.edit = {e->start, e->length, slice_cstr(e->with)}});
+    }
+    if (!in->memory)
+        return;
+    for (size_t i = 0; i < c->edit_count; i++) { /* rotate: the new ones to the front */
+        struct found f = in->found[in->found_count - 1];
+        memmove(&in->found[in->first_found + 1], &in->found[in->first_found],
+                (names + c->edit_count - 1) * sizeof f);
+        in->found[in->first_found] = f;
+    }
+}
+
 /* Asks the handlers whose words the statement starts with; the first that does not pass decides. */
 static void ask_handlers(struct inspection *in, const struct handler *h, bool *decided)
 {
@@ -389,7 +451,8 @@ static void ask_handlers(struct inspection *in, const struct handler *h, bool *d
         if (!has_lead(in, h->statements[i].lead))
             continue;
         struct token *tokens;
-        struct handler_text statement = {.text = in->text, .dialect = &in->dialect};
+        struct handler_text statement = {
+            .text = in->text, .dialect = &in->dialect, .has_cursors = in->session->has_cursors};
         in->memory = lexer_read(in->arena, in->text, in->start, in->end, &in->dialect, &tokens,
                                 &statement.count);
         if (!in->memory)
@@ -400,6 +463,8 @@ static void ask_handlers(struct inspection *in, const struct handler *h, bool *d
         *decided = claim != HANDLER_PASS;
         if (claim == HANDLER_ANSWER)
             take_answer(in, &answer);
+        if (claim == HANDLER_ORCHESTRATE)
+            take_cursor(in, answer.cursor);
         if (claim == HANDLER_REFUSE)
             refuse(in);
         if (claim == HANDLER_NO_MEMORY)
@@ -417,11 +482,22 @@ static void drop_cte_names(struct inspection *in)
     in->found_count = kept;
 }
 
+static void count_statement(struct inspection *in)
+{
+    struct gate_result *r = in->result;
+    if (in->start == in->end)
+        return;
+    r->statement_count++;
+    r->begins = r->begins || has_lead(in, "begin") || has_lead(in, "start");
+    r->copies = r->copies || has_lead(in, "copy");
+}
+
 static void end_statement(struct inspection *in)
 {
     size_t tags = in->result->call_tag_count;
     bool decided = false;
     drop_cte_names(in);
+    count_statement(in);
     for (size_t i = 0; i < in->gate->handler_count && !decided && in->memory; i++)
         ask_handlers(in, in->gate->handlers[i], &decided);
     if (in->result->call_tag_count == tags && in->lead_count > 0 &&
@@ -523,6 +599,10 @@ static void write_result(struct inspection *in)
     r->edit_count = in->found_count;
     for (size_t i = 0; i < in->found_count; i++) {
         r->edits[i] = in->found[i].edit;
+        if ((in->found[i].object & in->gate->endpoint_objects) != 0)
+            r->reads_endpoints = true;
+        if (in->found[i].object != 0)
+            r->needs_support_schema = true;
         for (uint64_t bit = in->found[i].object; bit != 0; bit &= bit - 1)
             if (in->gate->objects[__builtin_ctzll(bit)]->wakes_workers)
                 r->wakes_workers = true;
@@ -530,7 +610,6 @@ static void write_result(struct inspection *in)
     if (!splice_text(in->arena, in->text, r->edits, r->edit_count, &r->text))
         in->memory = false;
     r->verdict = GATE_REWRITE;
-    r->needs_support_schema = true;
     write_question(in);
 }
 
@@ -548,7 +627,7 @@ bool gate_inspect(const struct gate *g, const struct gate_session *s, struct sli
     in.dialect.standard_conforming_strings = s->standard_conforming_strings;
     in.dialect.encoding = encoding_find(s->client_encoding);
     bool readable = read_text(&in);
-    if (in.memory && readable && !in.refused && in.found_count > 0)
+    if (in.memory && readable && !in.refused && (in.found_count > 0 || out->cursor_count > 0))
         write_result(&in);
     if (s->answers != NULL)
         out->ask_count = 0;

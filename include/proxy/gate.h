@@ -38,6 +38,7 @@ struct gate_session {
     uint64_t shadowed;                /* bit n: the user's own object wins over object n */
     const bool *answers; /* to the questions of the first inspection; NULL: not asked */
     size_t answer_count;
+    bool has_cursors; /* parallel retrieve cursors are open: FETCH and MOVE concern them */
 };
 
 MUST_USE bool gate_may_hold(const struct gate *g, struct slice text);
@@ -49,6 +50,13 @@ struct gate_edit {
     size_t start;  /* byte offset in the client's text */
     size_t length; /* bytes replaced */
     struct slice with;
+};
+
+/* One statement on parallel retrieve cursors. */
+struct gate_cursor {
+    size_t start; /* byte offsets in the client's text: [start, end) without a semicolon */
+    size_t end;
+    const struct handler_cursor *what; /* in the arena */
 };
 
 struct gate_result {
@@ -67,9 +75,15 @@ struct gate_result {
     size_t ask_count;
     const char *secrets; /* JSON object, or NULL */
     bool wakes_workers;
+    struct gate_cursor *cursors; /* by start */
+    size_t cursor_count;
+    size_t statement_count;    /* top-level statements that are not empty; also with GATE_PASS */
+    bool reads_endpoints;      /* an object found shows endpoints */
+    bool begins;               /* one of the statements is BEGIN or START */
+    bool copies;               /* one of the statements is COPY */
     bool makes_objects;        /* a statement creates something: it is no reason to pass that the
                                   support schema is not there yet */
-    bool needs_support_schema; /* always so for REWRITE */
+    bool needs_support_schema; /* so for REWRITE, unless only cursors are concerned */
 };
 
 /* Reads a Query or Parse text. `a` owns the result's texts (statement arena).

@@ -1,17 +1,19 @@
 /* What a feature tells the proxy about its statements. proxy/ declares it and never names a
  * feature; main.c puts the list of handlers together.
  *
- * DESIGN.md section 2 knows three ways to carry a vendor statement out. This header declares the
- * first two:
+ * DESIGN.md section 2 knows three ways to carry a vendor statement out:
  *   REWRITE  a vendor function or view is a real object of the support schema; the gate splices its
  *            schema-qualified name in place of the vendor's name, and the server does the rest.
  *   ANSWER   a statement without SQL form becomes a CALL of a support procedure on the client's own
- *            connection; only the command tag of its answer is ours. */
+ *            connection; only the command tag of its answer is ours.
+ *   ORCHESTRATE  a statement on parallel retrieve cursors, which the proxy itself carries out between
+ *            several connections (proxy/cursor.h). The handler only reads it. */
 #ifndef PROXY_HANDLER_H
 #define PROXY_HANDLER_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -37,6 +39,36 @@ struct handler_object {
                            routine that is both function and procedure */
 };
 
+/* ORCHESTRATE. A statement on parallel retrieve cursors, as read. */
+enum handler_cursor_kind {
+    HANDLER_CURSOR_DECLARE,  /* with the edits it is a DECLARE that the server knows */
+    HANDLER_CURSOR_EXPLAIN,  /* of a DECLARE, in the same way */
+    HANDLER_CURSOR_CHECK,    /* CHECK PARALLEL RETRIEVE CURSOR */
+    HANDLER_CURSOR_RETRIEVE, /* RETRIEVE … FROM ENDPOINT */
+    HANDLER_CURSOR_FETCH, /* FETCH or MOVE of any cursor: only where the session has some of ours */
+    HANDLER_CURSOR_MOVE
+};
+
+/* A piece of the text to be replaced. */
+struct handler_edit {
+    size_t start; /* byte offset in the whole text */
+    size_t length;
+    const char *with;
+};
+
+#define HANDLER_CURSOR_EDITS 8
+struct handler_cursor {
+    enum handler_cursor_kind kind;
+    const char *name;                                /* of the cursor, or of the endpoint */
+    bool nowait;                                     /* CHECK … NOWAIT */
+    bool all;                                        /* RETRIEVE ALL */
+    int64_t count;                                   /* RETRIEVE n */
+    struct slice query;                              /* DECLARE: what stands behind FOR */
+    struct handler_edit edits[HANDLER_CURSOR_EDITS]; /* by start; what makes the server's statement
+                                                        of the client's */
+    size_t edit_count;
+};
+
 /* ANSWER. What a parsed statement becomes. All texts are borrowed from the statement arena. */
 struct handler_answer {
     const char *call;  /* "CALL pgveneer.create_server(…)": values quoted, no parameters */
@@ -51,13 +83,15 @@ struct handler_answer {
                             handed over as a bound parameter, and `call` finds it in the session
                             setting pgveneer.secrets, which it empties */
     bool wakes_workers;
+    const struct handler_cursor *cursor; /* HANDLER_ORCHESTRATE only */
 };
 
 enum handler_claim {
-    HANDLER_PASS,      /* not ours: the server gets the text as it is */
-    HANDLER_ANSWER,    /* ours, *answer is filled */
-    HANDLER_NO_MEMORY, /* for the answer; the whole text is forwarded */
-    HANDLER_REFUSE     /* ours and wrong: *err says why; err->position is a byte offset + 1 into the
+    HANDLER_PASS,        /* not ours: the server gets the text as it is */
+    HANDLER_ANSWER,      /* ours, *answer is filled */
+    HANDLER_ORCHESTRATE, /* ours, answer->cursor is set */
+    HANDLER_NO_MEMORY,   /* for the answer; the whole text is forwarded */
+    HANDLER_REFUSE /* ours and wrong: *err says why; err->position is a byte offset + 1 into the
                        text, or 0. The text, which may hold secrets, is not sent to the server */
 };
 
@@ -68,6 +102,7 @@ struct handler_text {
                                             count from text.data */
     size_t count;
     const struct lexer_dialect *dialect; /* how literals are to be read and written */
+    bool has_cursors;                    /* the session has parallel retrieve cursors */
 };
 
 struct handler_statement {
@@ -76,6 +111,14 @@ struct handler_statement {
     const char *lead;
     enum handler_claim (*claim)(struct arena *a, const struct handler_text *statement,
                                 struct handler_answer *answer, struct err *err);
+};
+
+/* An object that two generations of a vendor spell alike: a text that mentions one of the words means
+ * the one of this schema. */
+struct handler_variant {
+    const char *object;
+    const char *schema;
+    const char *const *words; /* lower case; NULL-terminated */
 };
 
 struct handler {
@@ -87,6 +130,11 @@ struct handler {
     const char *const *anchors; /* words for the prefilter: each vendor text holds one of them, in
                                    any case; 3 letters or more */
     size_t anchor_count;
+    const struct handler_variant *variants; /* static */
+    size_t variant_count;
+    bool
+        reads_endpoints; /* its objects show endpoints of parallel retrieve cursors, which the proxy
+                             hands to the session before each use */
 };
 
 #endif

@@ -60,13 +60,15 @@ static const struct handler_statement fixture_statements[] = {
 
 static const char *const fixture_anchors[] = {"pg_task", "history_view", "thing"};
 
-static const struct handler fixture_handler = {"fixture",
-                                               fixture_objects,
-                                               ARRAY_LEN(fixture_objects),
-                                               fixture_statements,
-                                               ARRAY_LEN(fixture_statements),
-                                               fixture_anchors,
-                                               ARRAY_LEN(fixture_anchors)};
+static const struct handler fixture_handler = {
+    .name = "fixture",
+    .objects = fixture_objects,
+    .object_count = ARRAY_LEN(fixture_objects),
+    .statements = fixture_statements,
+    .statement_count = ARRAY_LEN(fixture_statements),
+    .anchors = fixture_anchors,
+    .anchor_count = ARRAY_LEN(fixture_anchors),
+};
 
 static inline struct gate *fixture_gate(void)
 {
