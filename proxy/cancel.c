@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "protocol/client_msg.h"
 
 #include "conn.h"
 #include "loop.h"
@@ -17,7 +18,8 @@
 #define CANCEL_TIMEOUT_MS 15000
 
 struct cancel {
-    struct conn *client;
+    struct loop *loop;
+    struct conn *client; /* NULL: the request is ours */
     struct conn *server;
     struct timer *timeout;
     struct loop_task end;
@@ -37,7 +39,7 @@ static void on_end_task(struct loop_task *t)
 
 static void end(struct cancel *c)
 {
-    loop_defer(conn_loop(c->client), &c->end);
+    loop_defer(c->loop, &c->end);
 }
 
 static void on_read(void *owner, struct conn *c, char *data, size_t bytes)
@@ -73,6 +75,22 @@ static void on_timeout(void *arg)
 static const struct conn_events client_events = {.on_read = on_read, .on_end = on_client_end};
 static const struct conn_events server_events = {.on_read = on_read, .on_end = on_server_end};
 
+/* Takes c. False: no memory; it ends by itself. */
+static bool start(struct cancel *c, const struct conn_target *backend, const char *packet,
+                  size_t bytes)
+{
+    loop_task_init(&c->end, on_end_task);
+    c->server = conn_connect(c->loop, backend, &server_events, c);
+    c->timeout = timer_new(c->loop, on_timeout, c);
+    if (c->server == NULL || c->timeout == NULL) {
+        end(c);
+        return false;
+    }
+    timer_start(c->timeout, CANCEL_TIMEOUT_MS);
+    conn_send(c->server, packet, bytes);
+    return true;
+}
+
 void cancel_open(struct conn *client, const struct conn_target *backend, const char *packet,
                  size_t bytes, void (*done)(void *arg), void *arg)
 {
@@ -82,16 +100,25 @@ void cancel_open(struct conn *client, const struct conn_target *backend, const c
         done(arg);
         return;
     }
-    struct loop *l = conn_loop(client);
-    *c = (struct cancel){.client = client, .done = done, .arg = arg};
-    loop_task_init(&c->end, on_end_task);
+    *c = (struct cancel){.loop = conn_loop(client), .client = client, .done = done, .arg = arg};
     conn_set_owner(client, &client_events, c);
-    c->server = conn_connect(l, backend, &server_events, c);
-    c->timeout = timer_new(l, on_timeout, c);
-    if (c->server == NULL || c->timeout == NULL) {
-        end(c);
-        return;
-    }
-    timer_start(c->timeout, CANCEL_TIMEOUT_MS);
-    conn_send(c->server, packet, bytes);
+    (void)start(c, backend, packet, bytes);
+}
+
+bool cancel_send(struct loop *l, const struct conn_target *backend, const struct wire_cancel *m,
+                 void (*done)(void *arg), void *arg)
+{
+    struct cancel *c = calloc(1, sizeof *c);
+    struct buf packet;
+    if (c == NULL)
+        return false;
+    *c = (struct cancel){.loop = l, .done = done, .arg = arg};
+    buf_init(&packet, 1024);
+    bool written = wire_write_cancel(&packet, m);
+    if (written)
+        (void)start(c, backend, buf_data(&packet), buf_length(&packet));
+    else
+        free(c);
+    buf_fini(&packet);
+    return written;
 }

@@ -24,6 +24,7 @@
 #define G_CLIENT_TLS "TLS towards clients"
 #define G_SERVER_TLS "TLS towards the server"
 #define G_AUTH "Authentication"
+#define G_CURSORS "Parallel retrieve cursors"
 #define G_TASKS "Tasks"
 #define G_HUDI "SQL on Hudi"
 #define G_PROCESS "Process and log"
@@ -132,6 +133,13 @@ const struct config_setting config_settings[] = {
          "options of servers and user mappings are encrypted with before they go to the database. "
          "The same for all proxies and workers. Empty: they are not encrypted."},
 
+    {TEXT(advertise_host, ""), .group = G_CURSORS,
+     .doc = "Host name of this proxy in the lists of endpoints. Empty: the address that the "
+            "declaring client connected to, or the name of this host when that was a unix socket."},
+    {INT(advertise_port, "0", 0, 65535, ""), .group = G_CURSORS,
+     .doc = "Port of this proxy in the lists of endpoints. 0: the one that the declaring client "
+            "connected to."},
+
     {TEXT(databases, ""), .group = G_TASKS,
      .doc = "Databases whose tasks the worker runs, separated by commas. Empty: all that have the "
             "support schema."},
@@ -181,10 +189,6 @@ const struct config_setting config_settings[] = {
      .doc = "Users who may look in the admin console."},
     {INT(parallel_cursor_endpoints, "4", 1, 1024, ""), .group = G_LATER,
      .missing = "parallel retrieve cursors", .doc = "Endpoints of a parallel retrieve cursor."},
-    {TEXT(advertise_host, ""), .group = G_LATER, .missing = "parallel retrieve cursors",
-     .doc = "Host name of this proxy in the list of endpoints."},
-    {INT(advertise_port, "0", 0, 65535, ""), .group = G_LATER,
-     .missing = "parallel retrieve cursors", .doc = "Port of this proxy in the list of endpoints."},
 };
 const size_t config_setting_count = ARRAY_LEN(config_settings);
 

@@ -477,3 +477,19 @@ void conn_peer_name(const struct conn *c, char *out, size_t size)
         return;
     snprintf(out, size, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, service);
 }
+
+uint16_t conn_local_name(const struct conn *c, char *out, size_t size)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    char service[8];
+    if (c->fd >= 0 && getsockname(c->fd, (struct sockaddr *)&address, &length) == 0 &&
+        address.ss_family != AF_UNIX &&
+        getnameinfo((struct sockaddr *)&address, length, out, (socklen_t)size, service,
+                    sizeof service, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        return (uint16_t)strtoul(service, NULL, 10);
+    if (gethostname(out, size) != 0)
+        snprintf(out, size, "localhost");
+    out[size - 1] = '\0';
+    return 0;
+}

@@ -129,4 +129,7 @@ bool conn_peer_address(const struct conn *c, struct sockaddr_storage *out);
  * memory. */
 MUST_USE bool conn_set_peer(struct conn *c, const struct sockaddr_storage *peer);
 
+/* Our own address as the peer sees it, and the port. A unix socket: the name of this host, and 0. */
+uint16_t conn_local_name(const struct conn *c, char *out, size_t size);
+
 #endif

@@ -4,6 +4,8 @@
  *                              |                                |                           |
  *                              +--> REFUSE                      +--> REFUSE             SECRETS
  *                                                                                           |
+ *                                     statements on parallel retrieve cursors: CURSOR  <----+
+ *                                                                                           |
  *                                     DONE <-- spliced text sent, or the client's own <-----+
  *
  * Steps that a statement does not need are left out; most need none after the first of a session.
@@ -43,6 +45,7 @@
 #include "protocol/server_msg.h"
 
 #include "control.h"
+#include "cursor.h"
 #include "secret.h"
 #include "session.h"
 #include "vendor.h"
@@ -62,7 +65,7 @@ static void enter(struct session *s, enum dispatch_step step)
     d->step = step;
 }
 
-static void decide(struct session *s, enum relay_verdict verdict)
+void dispatch_decide(struct session *s, enum relay_verdict verdict)
 {
     s->vendor->dispatch.verdict = verdict;
     enter(s, DISPATCH_DONE);
@@ -74,7 +77,7 @@ static bool has_failed_transaction(const struct session *s)
 }
 
 /* Form of questions that we put before the client's message. */
-static enum inject_form question_form(const struct dispatch *d)
+enum inject_form dispatch_question_form(const struct dispatch *d)
 {
     return d->needs_flush ? INJECT_FLUSH : INJECT_SYNC;
 }
@@ -82,16 +85,16 @@ static enum inject_form question_form(const struct dispatch *d)
 /* Form of an error that takes the place of the client's message. */
 static enum inject_form error_form(const struct dispatch *d)
 {
-    return d->type == 'P' || d->in_cycle ? INJECT_FLUSH : INJECT_SYNC;
+    return d->type != 'Q' || d->in_cycle ? INJECT_FLUSH : INJECT_SYNC;
 }
 
 static void inject(struct session *s, enum dispatch_step step, const char *sql)
 {
     enter(s, step);
-    inject_query(s, &s->vendor->inject, sql, question_form(&s->vendor->dispatch));
+    inject_query(s, &s->vendor->inject, sql, dispatch_question_form(&s->vendor->dispatch));
 }
 
-static void refuse(struct session *s, const struct err *err)
+void dispatch_refuse(struct session *s, const struct err *err)
 {
     struct dispatch *d = &s->vendor->dispatch;
     struct err copy = *err;
@@ -129,7 +132,7 @@ static void remember(struct session *s, struct statement *st)
         statement_map_remove(&s->vendor->map, 'S', slice_of("", 0));
 }
 
-static void send_spliced(struct session *s)
+void dispatch_send_spliced(struct session *s)
 {
     struct dispatch *d = &s->vendor->dispatch;
     struct buf out;
@@ -140,14 +143,14 @@ static void send_spliced(struct session *s)
         struct err err;
         err_no_memory(&err);
         vendor_free_note(note);
-        refuse(s, &err);
+        dispatch_refuse(s, &err);
     } else {
         remember(s, st);
         metrics_add(&s->group->metrics,
                     d->result.call_tag_count > 0 ? METRIC_VENDOR_CALL : METRIC_VENDOR_REWRITE, 1);
         session_request(s, buf_data(&out), buf_length(&out), d->type == 'Q' ? RQ_QUERY : RQ_PARSE,
                         RQ_FORWARD, note);
-        decide(s, RELAY_DROP);
+        dispatch_decide(s, RELAY_DROP);
     }
     statement_unref(st);
     buf_fini(&out);
@@ -155,18 +158,29 @@ static void send_spliced(struct session *s)
 
 /* ---- the steps, last first ---- */
 
+static void step_cursor(struct session *s)
+{
+    const struct gate_result *r = &s->vendor->dispatch.result;
+    if (r->cursor_count == 0 && !r->reads_endpoints) {
+        dispatch_send_spliced(s);
+        return;
+    }
+    enter(s, DISPATCH_CURSOR);
+    cursor_run_start(s);
+}
+
 static void step_secrets(struct session *s)
 {
     struct vendor *v = s->vendor;
     if (v->dispatch.result.secrets == NULL || has_failed_transaction(s)) {
-        send_spliced(s);
+        step_cursor(s);
         return;
     }
     const struct sealed_key *key = s->group->shared->config->secret_key;
     const char *secrets = v->dispatch.result.secrets;
     struct err err;
     if (key != NULL && !secret_seal(key, secrets, &v->dispatch.arena, &secrets, &err)) {
-        refuse(s, &err);
+        dispatch_refuse(s, &err);
         return;
     }
     enter(s, DISPATCH_SECRETS);
@@ -189,7 +203,7 @@ static void on_installed(void *arg, const struct control_result *result, const s
     struct session *s = arg;
     s->vendor->control_ask = NULL;
     if (err != NULL) {
-        refuse(s, err);
+        dispatch_refuse(s, err);
     } else {
         s->vendor->is_installed = true;
         step_ask(s);
@@ -201,7 +215,7 @@ static void on_installed(void *arg, const struct control_result *result, const s
 static void step_install(struct session *s)
 {
     struct vendor *v = s->vendor;
-    if (v->is_installed || has_failed_transaction(s)) {
+    if (v->is_installed || has_failed_transaction(s) || !v->dispatch.result.needs_support_schema) {
         step_ask(s);
         return;
     }
@@ -211,7 +225,7 @@ static void step_install(struct session *s)
     if (v->control_ask == NULL) {
         struct err err;
         err_no_memory(&err);
-        refuse(s, &err);
+        dispatch_refuse(s, &err);
     }
 }
 
@@ -291,30 +305,45 @@ static void inspect(struct session *s)
                                .client_encoding = s->client_encoding,
                                .shadowed = v->shadows_known ? v->shadowed : 0,
                                .answers = d->answers,
-                               .answer_count = d->answers == NULL ? 0 : d->result.ask_count};
+                               .answer_count = d->answers == NULL ? 0 : d->result.ask_count,
+                               .has_cursors = cursor_has_open(v)};
     struct gate_result result = {.verdict = GATE_PASS};
     if (s->owed.skipping || /* the server ignores it whatever it is */
         !gate_inspect(s->group->shared->gate, &how, d->text, &d->arena, &result, &d->err))
         result.verdict = GATE_PASS;
     d->result = result;
     switch (result.verdict) {
-    case GATE_PASS: decide(s, RELAY_PASS); return;
-    case GATE_REFUSE: refuse(s, &d->err); return;
+    case GATE_PASS: dispatch_decide(s, RELAY_PASS); return;
+    case GATE_REFUSE: dispatch_refuse(s, &d->err); return;
     case GATE_REWRITE: step_lookup(s); return;
     }
+}
+
+/* A Bind or Execute: the text was inspected when it was prepared. */
+static void step_prepared(struct session *s)
+{
+    if (s->owed.skipping) {
+        dispatch_decide(s, RELAY_PASS);
+        return;
+    }
+    enter(s, DISPATCH_CURSOR);
+    cursor_run_start(s);
 }
 
 /* Goes on when the server owes nothing. */
 static void step_drain(struct session *s)
 {
     if (s->owed.copying_in) {
-        decide(s,
-               RELAY_PASS); /* no statement may come now: the server ends the connection for it */
+        dispatch_decide(
+            s, RELAY_PASS); /* no statement may come now: the server ends the connection for it */
     } else if (response_queue_is_empty(&s->owed)) {
         struct dispatch *d = &s->vendor->dispatch;
         d->in_cycle = s->owed.in_cycle;
-        d->needs_flush = s->owed.has_executed || (d->type == 'P' && s->owed.has_bound);
-        inspect(s);
+        d->needs_flush = s->owed.has_executed || (d->type != 'Q' && s->owed.has_bound);
+        if (d->statement == NULL)
+            inspect(s);
+        else
+            step_prepared(s);
     }
 }
 
@@ -358,7 +387,7 @@ static void on_probe_done(struct session *s)
     if (is_there)
         step_ask(s);
     else
-        decide(s, RELAY_PASS);
+        dispatch_decide(s, RELAY_PASS);
 }
 
 static void on_ask_done(struct session *s)
@@ -372,7 +401,7 @@ static void on_ask_done(struct session *s)
     }
     d->answers = answers;
     if (answers == NULL)
-        decide(s, RELAY_PASS);
+        dispatch_decide(s, RELAY_PASS);
     else
         inspect(s);
 }
@@ -387,12 +416,12 @@ static void on_failure(struct session *s)
         struct err err;
         wire_reader_init(&r, buf_slice(&i->error));
         wire_read_error(&r, &err);
-        refuse(s, &err);
+        dispatch_refuse(s, &err);
         return;
     }
     if (d->type == 'Q' && i->form == INJECT_FLUSH)
         session_request(s, "S\0\0\0\4", 5, RQ_SYNC, RQ_FORWARD, NULL);
-    decide(s, RELAY_DROP);
+    dispatch_decide(s, RELAY_DROP);
 }
 
 static void on_injected(struct session *s)
@@ -405,8 +434,9 @@ static void on_injected(struct session *s)
     case DISPATCH_LOOKUP: on_lookup_done(s); return;
     case DISPATCH_PROBE: on_probe_done(s); return;
     case DISPATCH_ASK: on_ask_done(s); return;
-    case DISPATCH_SECRETS: send_spliced(s); return;
-    default: decide(s, RELAY_DROP); return;
+    case DISPATCH_SECRETS: step_cursor(s); return;
+    case DISPATCH_CURSOR: cursor_run_on_injected(s); return;
+    default: dispatch_decide(s, RELAY_DROP); return;
     }
 }
 
@@ -427,14 +457,17 @@ static void go_on(struct session *s)
     pass_rest(s);
     if (inject_is_done(s, &v->inject))
         on_injected(s);
+    else if (v->dispatch.step == DISPATCH_CURSOR)
+        cursor_run_go_on(s);
 }
 
 void dispatch_on_advance(struct session *s)
 {
     struct vendor *v = s->vendor;
-    if (v->dispatch.step == DISPATCH_NONE || v->dispatch.step == DISPATCH_DONE)
+    if (v->dispatch.step == DISPATCH_NONE)
         return;
-    go_on(s);
+    if (v->dispatch.step != DISPATCH_DONE)
+        go_on(s);
     if (v->dispatch.step == DISPATCH_DONE)
         session_resume_client(s);
 }
@@ -448,23 +481,29 @@ static void end(struct vendor *v)
         explicit_bzero((char *)d->result.secrets, strlen(d->result.secrets)); /* in our arena */
         explicit_bzero((char *)d->body.data, d->body.len);
     }
+    statement_unref(d->statement);
+    if (v->cursors != NULL)
+        cursor_run_end(v->cursors);
     arena_fini(&v->dispatch.arena);
     v->dispatch = (struct dispatch){.step = DISPATCH_NONE};
 }
 
-enum relay_verdict dispatch_start(struct session *s, char type, struct slice body,
-                                  struct slice text)
+/* The message waits in a copy. False: no memory. */
+static bool begin(struct session *s, char type, struct slice body)
 {
     struct dispatch *d = &s->vendor->dispatch;
     *d = (struct dispatch){.type = type};
     arena_init(&d->arena, 0);
-    char *copy = arena_copy(&d->arena, body);
-    if (copy == NULL) {
+    d->body.data = arena_copy(&d->arena, body);
+    d->body.len = body.len;
+    if (d->body.data == NULL)
         end(s->vendor);
-        return RELAY_PASS;
-    }
-    d->body = slice_of(copy, body.len);
-    d->text = slice_of(copy + (text.data - body.data), text.len);
+    return d->body.data != NULL;
+}
+
+static enum relay_verdict drain(struct session *s)
+{
+    struct dispatch *d = &s->vendor->dispatch;
     enter(s, DISPATCH_DRAIN);
     step_drain(s);
     if (d->step == DISPATCH_DRAIN && s->owed.in_cycle) {
@@ -472,6 +511,26 @@ enum relay_verdict dispatch_start(struct session *s, char type, struct slice bod
         conn_send(s->server, "H\0\0\0\4", 5);
     }
     return d->step == DISPATCH_DONE ? dispatch_take_verdict(s) : RELAY_WAIT;
+}
+
+enum relay_verdict dispatch_start(struct session *s, char type, struct slice body,
+                                  struct slice text)
+{
+    struct dispatch *d = &s->vendor->dispatch;
+    if (!begin(s, type, body))
+        return RELAY_PASS;
+    d->text = slice_of(d->body.data + (text.data - body.data), text.len);
+    return drain(s);
+}
+
+enum relay_verdict dispatch_start_prepared(struct session *s, char type, struct slice body,
+                                           struct statement *st)
+{
+    if (!begin(s, type, body))
+        return RELAY_PASS;
+    s->vendor->dispatch.statement = st;
+    st->refs++;
+    return drain(s);
 }
 
 enum relay_verdict dispatch_take_verdict(struct session *s)

@@ -15,6 +15,7 @@
 #include "statement.h"
 
 struct control_ask;
+struct cursors;
 struct session;
 
 #define DISPATCH_STEPS(X)                                                                          \
@@ -25,6 +26,7 @@ struct session;
     X(INSTALL, "waits for the support schema")                                                     \
     X(ASK, "asks whether the objects named are ours")                                              \
     X(SECRETS, "hands over the secrets")                                                           \
+    X(CURSOR, "a statement on parallel retrieve cursors is carried out (cursor_run.c)")            \
     X(REFUSE, "waits for our error to come back from the server")                                  \
     X(DONE, "decided: see `verdict`")
 
@@ -37,7 +39,7 @@ enum dispatch_step {
 struct dispatch {
     enum dispatch_step step;
     enum relay_verdict verdict; /* PASS: the client's message as it is; DROP: it was dealt with */
-    char type;                  /* 'Q' or 'P' */
+    char type;                  /* 'Q' or 'P'; 'B' or 'E' of a prepared statement on cursors */
     bool in_cycle;              /* it came inside an unfinished extended cycle */
     bool needs_flush;           /* and a Sync of ours would end more than the cycle */
     bool is_answered;           /* the client has its ErrorResponse */
@@ -45,8 +47,9 @@ struct dispatch {
     struct slice body;          /* of the client's message */
     struct slice text;          /* in it */
     struct gate_result result;
-    struct err err;      /* of a refusal */
-    const bool *answers; /* to the gate's questions; NULL: not asked yet */
+    struct statement *statement; /* a reference; of a 'B' or 'E' */
+    struct err err;              /* of a refusal */
+    const bool *answers;         /* to the gate's questions; NULL: not asked yet */
 };
 
 struct vendor {
@@ -54,6 +57,7 @@ struct vendor {
     struct inject inject;
     struct statement_map map;
     struct control_ask *control_ask; /* under way; NULL: none */
+    struct cursors *cursors;         /* owns; NULL: no parallel retrieve cursor yet */
     uint64_t shadowed;               /* objects that the user's own win over */
     bool shadows_known;
     bool is_installed;  /* the support schema is in this database */
@@ -63,6 +67,9 @@ struct vendor {
 /* A Query or Parse that the prefilter did not clear. body: borrows. */
 enum relay_verdict dispatch_start(struct session *s, char type, struct slice body,
                                   struct slice text);
+/* A Bind or Execute of a prepared statement that concerns cursors. */
+enum relay_verdict dispatch_start_prepared(struct session *s, char type, struct slice body,
+                                           struct statement *st);
 /* The same message comes again after WAIT: the verdict. */
 enum relay_verdict dispatch_take_verdict(struct session *s);
 static inline bool dispatch_is_active(const struct vendor *v)
@@ -74,6 +81,14 @@ void dispatch_on_advance(struct session *s);
 /* The session ends. */
 void dispatch_forget(struct vendor *v);
 
+/* For cursor_run.c: how the statement ends … */
+void dispatch_decide(struct session *s, enum relay_verdict verdict);
+void dispatch_refuse(struct session *s, const struct err *err);
+/* Sends the text with all its edits in place of the client's message, and decides. */
+void dispatch_send_spliced(struct session *s);
+/* … and the form of what it asks before. */
+enum inject_form dispatch_question_form(const struct dispatch *d);
+
 /* ---- reply.c ---- */
 
 /* Sends the answer of a rewritten text to the client in the client's terms: tags of CALLs, positions,
@@ -83,5 +98,7 @@ enum relay_verdict reply_edited(struct session *s, char type, struct slice body,
 /* The error of a statement that we injected becomes the error of the client's own.
  * ours  NULL, or the error that we made the server raise; its position counts in the client's text */
 void reply_injected_error(struct session *s, struct slice body, const struct err *ours);
+/* The error of a statement that we sent in place of the client's: positions are carried back. */
+void reply_statement_error(struct session *s, struct slice body, const struct statement *st);
 
 #endif

@@ -30,12 +30,14 @@ void inject_init(struct inject *i)
 {
     *i = (struct inject){0};
     buf_init(&i->row, INJECT_MAX_BYTES);
+    buf_init(&i->description, INJECT_MAX_BYTES);
     buf_init(&i->error, INJECT_MAX_BYTES);
 }
 
 void inject_fini(struct inject *i)
 {
     buf_fini(&i->row);
+    buf_fini(&i->description);
     buf_fini(&i->error);
 }
 
@@ -45,6 +47,7 @@ static void start(struct inject *i, enum inject_form form)
     i->has_failed = false;
     i->form = form;
     buf_release(&i->row);
+    buf_release(&i->description);
     buf_release(&i->error);
 }
 
@@ -61,7 +64,17 @@ static void send_skipped(struct session *s, struct buf *out, enum rq_kind kind)
     buf_clear(out);
 }
 
-void inject_query(struct session *s, struct inject *i, const char *sql, enum inject_form form)
+static void send_end(struct session *s, struct buf *out, enum inject_form form)
+{
+    if (form == INJECT_SYNC && wire_write_empty(out, 'S'))
+        send_skipped(s, out, RQ_SYNC);
+    if (form == INJECT_FLUSH && wire_write_empty(out, 'H') && s->state != SESSION_CLOSING)
+        conn_send(s->server, buf_data(out), buf_length(out));
+    buf_fini(out);
+}
+
+static void query(struct session *s, struct inject *i, const char *sql, const char *const *values,
+                  uint16_t count, enum inject_form form)
 {
     struct slice name = slice_cstr("pgveneer_injected");
     struct buf out;
@@ -72,7 +85,7 @@ void inject_query(struct session *s, struct inject *i, const char *sql, enum inj
     send_skipped(s, &out, RQ_CLOSE);
     out.failed = !wire_write_parse(&out, &parse);
     send_skipped(s, &out, RQ_PARSE);
-    out.failed = !wire_write_bind_text(&out, name, name, NULL, 0);
+    out.failed = !wire_write_bind_text(&out, name, name, values, count);
     send_skipped(s, &out, RQ_BIND);
     out.failed = !wire_write_execute(&out, name, 0);
     send_skipped(s, &out, RQ_EXECUTE);
@@ -80,11 +93,38 @@ void inject_query(struct session *s, struct inject *i, const char *sql, enum inj
     send_skipped(s, &out, RQ_CLOSE);
     out.failed = !wire_write_close(&out, 'S', name);
     send_skipped(s, &out, RQ_CLOSE);
-    if (form == INJECT_SYNC && wire_write_empty(&out, 'S'))
-        send_skipped(s, &out, RQ_SYNC);
-    if (form == INJECT_FLUSH && wire_write_empty(&out, 'H'))
-        conn_send(s->server, buf_data(&out), buf_length(&out));
-    buf_fini(&out);
+    send_end(s, &out, form);
+}
+
+void inject_query(struct session *s, struct inject *i, const char *sql, enum inject_form form)
+{
+    query(s, i, sql, NULL, 0, form);
+}
+
+void inject_query_with(struct session *s, struct inject *i, const char *sql, const char *value,
+                       enum inject_form form)
+{
+    query(s, i, sql, &value, 1, form);
+}
+
+void inject_describe(struct session *s, struct inject *i, const char *portal, enum inject_form form)
+{
+    struct buf out;
+    start(i, form);
+    buf_init(&out, INJECT_MAX_BYTES);
+    out.failed = !wire_write_describe(&out, 'P', slice_cstr(portal));
+    send_skipped(s, &out, RQ_DESCRIBE);
+    send_end(s, &out, form);
+}
+
+void inject_execute(struct session *s, struct inject *i, struct slice message)
+{
+    struct buf out;
+    start(i, INJECT_FLUSH);
+    buf_init(&out, INJECT_MAX_BYTES);
+    out.failed = !buf_append_slice(&out, message);
+    send_skipped(s, &out, RQ_EXECUTE);
+    send_end(s, &out, INJECT_FLUSH);
 }
 
 static void put_text_argument(struct wire_writer *w, const char *text)
@@ -166,6 +206,8 @@ void inject_on_answer(struct inject *i, char type, struct slice body)
     }
     if (type == 'D' && buf_length(&i->row) == 0)
         buf_append_slice(&i->row, body);
+    if (type == 'T')
+        buf_append_slice(&i->description, body);
 }
 
 bool inject_is_done(struct session *s, struct inject *i)

@@ -25,8 +25,9 @@ struct inject {
     bool is_active;
     bool has_failed;
     enum inject_form form;
-    struct buf row;   /* body of the first DataRow */
-    struct buf error; /* body of the ErrorResponse */
+    struct buf row;         /* body of the first DataRow */
+    struct buf description; /* body of the RowDescription */
+    struct buf error;       /* body of the ErrorResponse */
 };
 
 void inject_init(struct inject *i);
@@ -34,6 +35,14 @@ void inject_fini(struct inject *i);
 
 /* Sends it. Text results. The end shows in inject_is_done. */
 void inject_query(struct session *s, struct inject *i, const char *sql, enum inject_form form);
+/* The same with $1, a text. */
+void inject_query_with(struct session *s, struct inject *i, const char *sql, const char *value,
+                       enum inject_form form);
+/* Describe of a portal that is there. */
+void inject_describe(struct session *s, struct inject *i, const char *portal,
+                     enum inject_form form);
+/* The client's own Execute message, header included, in our name; always the Flush form. */
+void inject_execute(struct session *s, struct inject *i, struct slice message);
 /* pg_catalog.set_config(name, value, false) */
 void inject_setting(struct session *s, struct inject *i, const char *name, const char *value);
 /* Sends a DO block that raises exactly this error. */

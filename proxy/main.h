@@ -46,7 +46,7 @@ int main_probe(int argc, char **argv);
 
 /* main_role.c: the features' migrations in their order, and behind them one that brings settings
  * which SQL must know into the database. Points into itself: not to be copied. */
-#define MAIN_MIGRATION_LISTS 4
+#define MAIN_MIGRATION_LISTS 5
 struct main_migrations {
     struct migration_list lists[MAIN_MIGRATION_LISTS];
     struct migration settings;

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "hudi/handler.h"
 #include "hudi/job.h"
+#include "parallel_cursor/handler.h"
 #include "proxy/server.h"
 #include "rebuild/handler.h"
 #include "rebuild/job.h"
@@ -24,11 +25,12 @@
 
 #define MAX_LISTEN_ADDRS 32
 
-static const struct handler *const handlers[] = {&task_handler, &hudi_handler, &rebuild_handler};
+static const struct handler *const handlers[] = {&task_handler, &hudi_handler, &rebuild_handler,
+                                                 &parallel_cursor_handler};
 static const struct task_kind *const task_kinds[] = {&hudi_task_kind, &hudi_request_kind,
                                                      &rebuild_task_kind};
-extern const struct migration_list task_migrations, hudi_migrations,
-    rebuild_migrations; /* made by the build */
+extern const struct migration_list task_migrations, hudi_migrations, rebuild_migrations,
+    parallel_cursor_migrations; /* made by the build */
 
 /* A migration runs once for each name, so its name holds a sum of what it writes, and it forgets its
  * predecessors: a value that comes back is written again. */
@@ -59,7 +61,8 @@ void main_list_migrations(const struct config *c, struct main_migrations *out)
     out->lists[0] = task_migrations;
     out->lists[1] = hudi_migrations;
     out->lists[2] = rebuild_migrations;
-    out->lists[3] = (struct migration_list){&out->settings, 1};
+    out->lists[3] = parallel_cursor_migrations;
+    out->lists[4] = (struct migration_list){&out->settings, 1};
 }
 
 /* ---- proxy -------------------------------------------------------------- */
@@ -140,6 +143,9 @@ int main_serve_proxy(struct config *c, const struct main_options *o)
     p.keep_client_keys = c->keep_client_keys;
     p.auth_query = c->auth_query;
     p.auth_dbname = c->auth_dbname;
+    p.advertise_host = or_null(c->advertise_host);
+    p.advertise_port = (uint16_t)c->advertise_port;
+    p.parallel_cursor_endpoints = (unsigned)c->parallel_cursor_endpoints;
     p.service = or_null(c->service);
     main_read_tls(c, &p.client_tls, &p.server_tls);
     p.on_reload = on_reload;

@@ -32,6 +32,11 @@ static enum relay_verdict edit_tag(struct session *s, struct slice body, struct 
     struct wire_command_complete m;
     struct buf out;
     wire_reader_init(&r, body);
+    if (note->tag != NULL) {
+        buf_init(&out, REPLY_MAX_BYTES);
+        send_buffer(s, &out, wire_write_command_complete(&out, slice_cstr(note->tag)));
+        return RELAY_DROP;
+    }
     if (!wire_read_command_complete(&r, &m) || !slice_equals_cstr(m.tag, "CALL"))
         return RELAY_PASS;
     size_t number = note->calls_seen++;
@@ -91,8 +96,9 @@ static bool find_position(struct slice body, uint32_t *position)
     return *position > 0;
 }
 
+/* always: sends it also when nothing is to be changed */
 static enum relay_verdict edit_error(struct session *s, char type, struct slice body,
-                                     const struct statement *st)
+                                     const struct statement *st, bool always)
 {
     struct wire_field_edit edits[4];
     size_t count = 0;
@@ -103,6 +109,7 @@ static enum relay_verdict edit_error(struct session *s, char type, struct slice 
     struct buf out;
     if (find_position(body, &position)) {
         position =
+            (uint32_t)st->position_offset +
             gate_map_position(st->text, st->edits, st->edit_count, s->client_encoding, position);
         snprintf(position_text, sizeof position_text, "%u", position);
         edits[count++] = (struct wire_field_edit){'P', position_text};
@@ -116,7 +123,7 @@ static enum relay_verdict edit_error(struct session *s, char type, struct slice 
             edits[count++] = (struct wire_field_edit){'q', NULL};
         }
     }
-    if (count == 0)
+    if (count == 0 && !always)
         return RELAY_PASS;
     buf_init(&out, REPLY_MAX_BYTES);
     send_buffer(s, &out, wire_write_error_edited(&out, type, body, edits, count));
@@ -129,7 +136,12 @@ enum relay_verdict reply_edited(struct session *s, char type, struct slice body,
 {
     if (type == 'C')
         return edit_tag(s, body, note);
-    return edit_error(s, type, body, note->statement);
+    return edit_error(s, type, body, note->statement, false);
+}
+
+void reply_statement_error(struct session *s, struct slice body, const struct statement *st)
+{
+    (void)edit_error(s, 'E', body, st, true);
 }
 
 void reply_injected_error(struct session *s, struct slice body, const struct err *ours)

@@ -26,7 +26,9 @@
 #include "base/log.h"
 
 #include "control.h"
+#include "endpoint.h"
 #include "listener.h"
+#include "retrieve.h"
 #include "session.h"
 #include "status.h"
 #include "tls.h"
@@ -189,6 +191,7 @@ static bool make_groups(struct server *s, struct err *err)
         s->groups[i].shared = &s->shared;
         s->metrics[i] = &s->groups[i].metrics;
         list_init(&s->groups[i].sessions);
+        list_init(&s->groups[i].retrievers);
         if (!loop_new(name, &s->groups[i].loop, err))
             return false;
         s->group_count = i + 1;
@@ -271,7 +274,7 @@ static bool make_shared(struct server *s, struct err *err)
     if (c->handler_count > 0 && !gate_new(c->handlers, c->handler_count, &s->gate, err))
         return false;
     s->shared.gate = s->gate;
-    return true;
+    return endpoint_registry_new(&s->shared.endpoints, err);
 }
 
 static bool make_control(struct server *s, struct err *err)
@@ -307,6 +310,7 @@ static void free_server(struct server *s)
     status_free(s->status);
     for (size_t i = 0; i < s->group_count; i++)
         loop_free(s->groups[i].loop);
+    endpoint_registry_free(s->shared.endpoints);
     free(s->groups);
     free(s->metrics);
     free(s->drain_orders);
@@ -413,9 +417,11 @@ bool proxy_run(const struct proxy_config *c, struct err *err)
     raise_descriptor_limit();
     tls_slot_init(&s.shared.client_tls);
     tls_slot_init(&s.shared.server_tls);
+    retrieve_rows_init();
     bool ok = make_shared(&s, err) && make_groups(&s, err) && make_control(&s, err) &&
-              open_listeners(&s, err) && open_status(&s, err) && probe_topology(&s, err) &&
-              start_loops(&s, err);
+              open_listeners(&s, err);
+    s.shared.listen_port = s.port;
+    ok = ok && open_status(&s, err) && probe_topology(&s, err) && start_loops(&s, err);
     if (ok)
         serve(&s, &signals);
     stop_loops(&s);

@@ -38,6 +38,8 @@
 
 #include "asking.h"
 #include "credential.h"
+#include "cursor.h"
+#include "retrieve.h"
 #include "vendor.h"
 
 /* A startup packet, and what one more read can bring behind it. */
@@ -131,7 +133,7 @@ void session_close(struct session *s)
     session_enter(s, SESSION_CLOSING);
     relay_stop(&s->up);
     relay_stop(&s->down);
-    vendor_forget(s->vendor);
+    vendor_forget(s);
     asking_end(s);
     if (s->login != NULL)
         auth_forget(&s->login->auth);
@@ -228,9 +230,11 @@ void session_open(struct session_group *g, int fd)
     relay_init(&s->up, &session_up_events, s, session_plain_up);
     s->up.attentive = true; /* until READY, when not everything may pass */
     relay_init(&s->down, &session_down_events, s, session_plain_down);
+    s->down.attentive = true; /* until READY: BackendKeyData is read */
     response_queue_init(&s->owed, vendor_free_note);
     char who[32];
-    snprintf(who, sizeof who, "s%llu", atomic_fetch_add(&g->shared->last_id, 1) + 1);
+    s->number = (uint32_t)atomic_fetch_add(&g->shared->last_id, 1) + 1;
+    snprintf(who, sizeof who, "s%u", s->number);
     s->who = strdup(who);
     s->client = conn_accept(g->loop, fd, &client_events, s);
     if (s->who == NULL || s->client == NULL || !start_login(s) || g->draining) {
@@ -253,7 +257,7 @@ void session_login_done(struct session *s)
 {
     session_enter(s, SESSION_READY);
     metrics_add(&s->group->metrics, METRIC_LOGINS, 1);
-    s->up.attentive = false;
+    s->up.attentive = s->down.attentive = false;
     free_login(s);
     if (s->group->draining)
         session_enter(s, SESSION_DRAINING);
@@ -291,15 +295,25 @@ static void end_if_idle(struct session *s)
 
 /* ---- READY: the events of both connections ---- */
 
+/* A client whose statement may wait long is read on, within bounds: so we see that it is gone. */
+#define MAX_HELD_BYTES LOOP_READ_BYTES
+
+static bool must_wait(const struct session *s)
+{
+    if (!relay_is_waiting(&s->up))
+        return false;
+    return !cursor_may_take_long(s) || buf_length(&s->up.held) > MAX_HELD_BYTES;
+}
+
 void session_update_reading(struct session *s)
 {
     if (s->state == SESSION_CLOSING || s->server == NULL)
         return;
-    if (relay_is_waiting(&s->up) || conn_backlog(s->server) > 0)
+    if (must_wait(s) || conn_backlog(s->server) > 0)
         conn_pause_reading(s->client);
     else
         conn_resume_reading(s->client);
-    if (relay_is_waiting(&s->down) || conn_backlog(s->client) > 0)
+    if (relay_is_waiting(&s->down) || conn_backlog(s->client) > 0 || cursor_fetch_is_full(s))
         conn_pause_reading(s->server);
     else
         conn_resume_reading(s->server);
@@ -393,6 +407,7 @@ static void on_server_end(void *owner, struct conn *c, const struct err *err)
 void session_drain_all(struct session_group *g)
 {
     g->draining = true;
+    retrieve_end_all(g, false);
     for (EACH_SESSION(g, link, next)) {
         struct session *s = LIST_ENTRY(link, struct session, link);
         if (s->state == SESSION_STARTUP)
@@ -407,6 +422,7 @@ void session_drain_all(struct session_group *g)
 void session_end_all(struct session_group *g)
 {
     g->draining = true;
+    retrieve_end_all(g, true);
     for (EACH_SESSION(g, link, next)) {
         struct session *s = LIST_ENTRY(link, struct session, link);
         if (s->state == SESSION_STARTUP)

@@ -29,6 +29,7 @@
 struct asking;
 struct control;
 struct credential;
+struct endpoint_registry;
 struct startup_packet;
 struct vendor;
 
@@ -42,6 +43,8 @@ struct session_shared {
     struct tls_slot server_tls;
     const struct gate *gate; /* NULL: nothing is ours */
     struct control *control;
+    struct endpoint_registry *endpoints;
+    uint16_t listen_port;     /* the one in use */
     atomic_uint client_count; /* behind their startup packet; limited by max_client_conn */
     atomic_ullong last_id;
 };
@@ -50,7 +53,8 @@ struct session_shared {
 struct session_group {
     struct session_shared *shared;
     struct loop *loop;
-    struct list sessions; /* of struct session */
+    struct list sessions;   /* of struct session */
+    struct list retrievers; /* of struct retrieve */
     struct metrics metrics;
     bool draining;
     atomic_uint count; /* sessions and cancel requests that live here */
@@ -92,6 +96,14 @@ struct session {
     bool counted;      /* in client_count */
     bool gate_off;     /* a replication connection: another grammar */
     bool client_ended; /* it will send nothing more, but may still read */
+    bool is_superuser;
+    bool may_have_savepoint;  /* since the transaction began */
+    bool prepares_savepoints; /* so it may have one at any time */
+    char session_user[64];    /* as the server tells it */
+    uint32_t number;          /* the 42 of "s42" */
+    uint32_t server_pid;      /* for a cancel request of ours */
+    char server_key[256];
+    size_t server_key_bytes;
     bool standard_conforming_strings;
     char client_encoding[16]; /* the server's name of it */
     struct conn *client;      /* owns; NULL when given away */

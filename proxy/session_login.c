@@ -19,6 +19,8 @@
 #include "protocol/client_msg.h"
 
 #include "cancel.h"
+#include "endpoint.h"
+#include "retrieve.h"
 #include "startup.h"
 
 /* ---- STARTUP ---- */
@@ -59,11 +61,26 @@ static void on_cancel_done(void *arg)
     atomic_fetch_sub(&g->count, 1);
 }
 
+/* Retrieve sessions have keys that the server knows nothing of; and a declaring session may be waiting
+ * here while its server process is idle, so it is told too. */
+static bool is_for_retriever(struct session *s, struct slice packet)
+{
+    struct wire_reader r;
+    struct wire_cancel m;
+    wire_reader_init(&r, slice_part(packet, 4, packet.len)); /* behind the length */
+    return wire_read_cancel(&r, &m) && endpoint_cancel(s->group->shared->endpoints, m.pid, m.key);
+}
+
 static void start_cancel(struct session *s, size_t bytes)
 {
     struct conn *client = s->client;
     s->client = NULL;
     metrics_add(&s->group->metrics, METRIC_CANCELS, 1);
+    if (is_for_retriever(s, slice_of(buf_data(&s->login->packet), bytes))) {
+        conn_finish(client);
+        session_close(s);
+        return;
+    }
     atomic_fetch_add(&s->group->count, 1);
     cancel_open(client, &s->group->shared->backend, buf_data(&s->login->packet), bytes,
                 on_cancel_done, s->group);
@@ -100,6 +117,20 @@ static void name_session(struct session *s, const struct startup_packet *p)
     s->who = who;
 }
 
+/* The connection and its place go to a session of another kind. */
+static void become_retriever(struct session *s, const struct startup_packet *p)
+{
+    struct buf *packet = &s->login->packet;
+    struct conn *client = s->client;
+    struct startup_packet copy = *p;
+    s->client = NULL;
+    s->counted = false;
+    copy.bytes = buf_length(packet) - p->bytes;
+    retrieve_open(s->group, client, s->who, s->number, &copy,
+                  packet->data + packet->start + p->bytes, copy.bytes);
+    session_close(s);
+}
+
 static void log_connected(const struct session *s)
 {
     char tls[96];
@@ -113,6 +144,10 @@ static void start_session(struct session *s, const struct startup_packet *p)
     name_session(s, p);
     if (!session_check_tls(s, p) || !take_place(s))
         return;
+    if (p->is_retrieve) {
+        become_retriever(s, p);
+        return;
+    }
     log_connected(s);
     s->gate_off = p->is_replication;
     s->user = strndup(p->user.data == NULL ? "" : p->user.data, p->user.len);

@@ -14,6 +14,8 @@
 #include "protocol/server_msg.h"
 
 #include "asking.h"
+#include "cursor.h"
+#include "dispatch.h"
 #include "vendor.h"
 
 /* DataRow, CopyData and the like: nothing depends on them. */
@@ -137,7 +139,7 @@ static enum relay_verdict on_up_header(void *owner, struct wire_header h)
     enum relay_verdict v = s->login != NULL ? session_auth_on_header(s, h) : RELAY_PASS;
     if (v != RELAY_PASS)
         return v;
-    if (response_queue_is_full(&s->owed))
+    if (response_queue_is_full(&s->owed) || cursor_blocks(s))
         return RELAY_WAIT;
     if (wants_whole(s, h))
         return RELAY_WHOLE;
@@ -202,19 +204,38 @@ static void on_parameter_status(struct session *s, struct slice body)
         s->standard_conforming_strings = slice_equals_cstr(m.value, "on");
     if (slice_equals_cstr(m.name, "client_encoding") && m.value.len < sizeof s->client_encoding)
         memcpy(s->client_encoding, m.value.data, m.value.len + 1);
+    if (slice_equals_cstr(m.name, "is_superuser"))
+        s->is_superuser = slice_equals_cstr(m.value, "on");
+    if (slice_equals_cstr(m.name, "session_authorization") && m.value.len < sizeof s->session_user)
+        memcpy(s->session_user, m.value.data, m.value.len + 1);
     if (s->vendor != NULL)
         vendor_on_parameter(s, m.name);
 }
 
-static void on_ready(struct session *s, struct slice body)
+static void on_backend_key(struct session *s, struct slice body)
+{
+    struct wire_reader r;
+    struct wire_backend_key m;
+    wire_reader_init(&r, body);
+    if (!wire_read_backend_key(&r, &m) || m.key.len > sizeof s->server_key)
+        return;
+    s->server_pid = m.pid;
+    s->server_key_bytes = m.key.len;
+    memcpy(s->server_key, m.key.data, m.key.len);
+}
+
+/* True: it goes to the client. */
+static bool on_ready(struct session *s, struct slice body)
 {
     char status = body.len == 1 ? body.data[0] : 'I';
     response_queue_advance(&s->owed, 'Z', status);
     if (s->state == SESSION_LOGIN)
         session_login_done(s);
-    if (s->vendor != NULL)
-        vendor_on_ready(s);
+    if (status == 'I')
+        s->may_have_savepoint = s->prepares_savepoints;
+    bool passes = s->vendor == NULL || !vendor_on_ready(s);
     asking_on_ready(s);
+    return passes;
 }
 
 /* A place in the queue became free, or the queue empty: who waits for that goes on. */
@@ -231,7 +252,13 @@ static enum relay_verdict on_down_header(void *owner, struct wire_header h)
 {
     struct session *s = owner;
     struct rq_note *note;
+    if (s->vendor != NULL && cursor_fetch_diverts(s, h.type))
+        return RELAY_PASS;
     switch (h.type) {
+    case 'K':
+        if (s->login == NULL)
+            return RELAY_PASS;
+        /* fall through */
     case 'Z':
     case 'S':
         if (h.body_bytes <= MAX_READ_BYTES)
@@ -272,8 +299,16 @@ static enum relay_verdict on_down_message(void *owner, struct wire_header h, cha
     enum relay_verdict v = fate == RQ_SKIP ? RELAY_DROP : RELAY_PASS;
     switch (h.type) {
     case 'R': return session_auth_on_answer(s, body);
-    case 'S': on_parameter_status(s, body); return RELAY_PASS;
-    case 'Z': on_ready(s, body); break;
+    case 'S':
+        on_parameter_status(s, body);
+        return s->vendor != NULL && cursor_fetch_is_active(s) && cursor_fetch_hides(s, body)
+                   ? RELAY_DROP
+                   : RELAY_PASS;
+    case 'K': on_backend_key(s, body); return RELAY_PASS;
+    case 'Z':
+        if (!on_ready(s, body))
+            v = RELAY_DROP;
+        break;
     case 'N':
         v = on_notice(s, body, fate, note);
         response_queue_advance(&s->owed, h.type, 0);
@@ -291,7 +326,10 @@ static void on_down_bytes(void *owner, const char *data, size_t bytes)
 {
     struct session *s = owner;
     metrics_add(&s->group->metrics, METRIC_TO_CLIENTS, bytes);
-    conn_send(s->client, data, bytes);
+    if (s->vendor != NULL && s->vendor->cursors != NULL && s->vendor->cursors->fetches.is_diverting)
+        cursor_fetch_on_rows(s, data, bytes);
+    else
+        conn_send(s->client, data, bytes);
 }
 
 const struct relay_events session_down_events = {.on_header = on_down_header,

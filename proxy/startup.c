@@ -24,6 +24,60 @@ static bool is_false(struct slice value)
     return false;
 }
 
+/* ---- retrieve sessions: three ways to say so, in two places ---- */
+
+static bool is_retrieve_setting(struct slice name, struct slice value)
+{
+    if (slice_equals_cstr(name, "gp_session_role") || slice_equals_cstr(name, "gp_session_rol"))
+        return slice_equals_nocase(value,
+                                   "retrieve"); /* the second is a misspelling of the manual */
+    return slice_equals_cstr(name, "gp_retrieve_conn") && value.len > 0 && !is_false(value);
+}
+
+/* "name=value", where a dash in the name stands for an underscore. */
+static bool is_retrieve_option(struct slice option)
+{
+    char name[32];
+    size_t n = slice_find_byte(option, '=');
+    if (n == option.len || n >= sizeof name)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        name[i] = option.data[i] == '-' ? '_' : option.data[i];
+    return is_retrieve_setting(slice_of(name, n), slice_part(option, n + 1, option.len));
+}
+
+/* -c name=value, -cname=value and --name=value among the words of `options`. */
+static bool options_say_retrieve(struct slice options)
+{
+    bool says = false, behind_c = false;
+    while (options.len > 0) {
+        size_t skip = 0, n;
+        while (skip < options.len && (options.data[skip] == ' ' || options.data[skip] == '\t'))
+            skip++;
+        options = slice_part(options, skip, options.len);
+        for (n = 0; n < options.len && options.data[n] != ' ' && options.data[n] != '\t'; n++)
+            ;
+        struct slice word = slice_part(options, 0, n);
+        options = slice_part(options, n, options.len);
+        bool is_short = slice_starts_with(word, "-c"), is_long = slice_starts_with(word, "--");
+        if (behind_c || ((is_short || is_long) && word.len > 2))
+            says = is_retrieve_option(behind_c ? word : slice_part(word, 2, word.len)) || says;
+        behind_c = !behind_c && is_short && word.len == 2;
+    }
+    return says;
+}
+
+static bool wants_to_retrieve(const struct wire_startup *m)
+{
+    static const char *const names[] = {"gp_session_role", "gp_session_rol", "gp_retrieve_conn"};
+    struct slice value;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (wire_startup_find(m, names[i], &value) &&
+            is_retrieve_setting(slice_cstr(names[i]), value))
+            return true;
+    return wire_startup_find(m, "options", &value) && options_say_retrieve(value);
+}
+
 static void read_params(struct slice body, struct startup_packet *p)
 {
     struct wire_reader r;
@@ -35,6 +89,8 @@ static void read_params(struct slice body, struct startup_packet *p)
     wire_startup_find(&m, "user", &p->user);
     if (!wire_startup_find(&m, "database", &p->dbname) || slice_is_empty(p->dbname))
         p->dbname = p->user;
+    p->is_retrieve = wants_to_retrieve(&m);
+    p->client_encoding = wire_startup_find(&m, "client_encoding", &value) ? value.data : "";
     p->is_replication = wire_startup_find(&m, "replication", &value) && !is_false(value);
 }
 
@@ -53,7 +109,7 @@ static enum startup_kind kind_of(uint32_t version, size_t body_bytes, bool ssl_d
 
 struct startup_packet startup_read(struct slice data, bool ssl_done, bool gss_done)
 {
-    struct startup_packet p = {.kind = STARTUP_INCOMPLETE};
+    struct startup_packet p = {.kind = STARTUP_INCOMPLETE, .client_encoding = ""};
     if (data.len < LENGTH_WORD)
         return p;
     uint32_t length = word_at(data, 0);

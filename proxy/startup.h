@@ -26,6 +26,8 @@ struct startup_packet {
     struct slice user; /* borrow from the packet; empty when absent or the layout is damaged (the */
     struct slice dbname; /* server will say so). dbname is the user's name when it is not given */
     bool is_replication; /* speaks the grammar of a WAL sender */
+    bool is_retrieve;    /* wants to read endpoints of parallel retrieve cursors */
+    const char *client_encoding; /* as asked for; borrows; "" when it was not */
 };
 
 /* Judges the first packet in `data`. ssl_done, gss_done: such a request was answered before on this

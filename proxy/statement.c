@@ -42,6 +42,20 @@ static bool copy_tags(struct statement *st, const struct gate_result *r)
     return true;
 }
 
+static bool copy_cursor(struct statement *st, const struct gate_result *r)
+{
+    if (r->cursor_count == 0)
+        return true;
+    struct handler_cursor *c = arena_alloc(&st->arena, sizeof *c);
+    if (c == NULL)
+        return false;
+    *c = *r->cursors[0].what;
+    c->name = arena_copy_cstr(&st->arena, c->name);
+    c->query.data = arena_copy(&st->arena, c->query);
+    st->cursor = c;
+    return c->name != NULL && c->query.data != NULL;
+}
+
 /* Only the places of characters matter later, so a text with secrets need not stay readable. */
 static void blank(struct statement *st, char *text)
 {
@@ -57,12 +71,14 @@ struct statement *statement_new(struct slice text, const struct gate_result *res
         return NULL;
     st->refs = 1;
     st->wakes_workers = result->wakes_workers;
+    st->reads_endpoints = result->reads_endpoints;
     arena_init(&st->arena, 0);
     char *copy = arena_copy(&st->arena, text);
     st->text = slice_of(copy, text.len);
     if (copy != NULL && result->secrets != NULL)
         blank(st, copy);
-    if (copy == NULL || !copy_edits(st, result) || !copy_tags(st, result)) {
+    if (copy == NULL || !copy_edits(st, result) || !copy_tags(st, result) ||
+        !copy_cursor(st, result)) {
         statement_unref(st);
         return NULL;
     }

@@ -23,12 +23,16 @@ struct statement {
     const char **call_tags;
     size_t call_tag_count;
     bool wakes_workers;
+    size_t position_offset; /* characters of the client's text before this piece of it */
+    bool reads_endpoints;   /* it shows endpoints of parallel retrieve cursors */
+    const struct handler_cursor *cursor; /* a prepared statement on such a cursor; or NULL */
 };
 
 /* The note of a queue entry (response_queue.h). */
 struct rq_note {
     struct statement *statement; /* owns a reference */
     size_t calls_seen;           /* CommandCompletes "CALL" so far */
+    const char *tag;             /* static: in place of the server's; NULL: none */
 };
 
 /* Copies. NULL: no memory. The caller owns a reference. */

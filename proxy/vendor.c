@@ -17,6 +17,7 @@
 #include "protocol/server_msg.h"
 
 #include "control.h"
+#include "cursor.h"
 #include "dispatch.h"
 #include "session.h"
 
@@ -28,18 +29,21 @@ static struct vendor *vendor_new(void)
     return v;
 }
 
-void vendor_forget(struct vendor *v)
+void vendor_forget(struct session *s)
 {
-    if (v != NULL)
-        dispatch_forget(v);
+    struct vendor *v = s->vendor;
+    if (v == NULL)
+        return;
+    dispatch_forget(v);
+    cursor_forget(s, v->cursors);
 }
 
 void vendor_free(struct vendor *v)
 {
     if (v == NULL)
         return;
-    dispatch_forget(v);
     inject_fini(&v->inject);
+    cursor_free(v->cursors);
     statement_map_clear(&v->map, 'S');
     statement_map_clear(&v->map, 'P');
     free(v);
@@ -78,13 +82,23 @@ static void forget_name(struct session *s, char type, struct slice body)
         statement_map_remove(&s->vendor->map, 'S', name);
 }
 
+/* Must dispatch.c look at the text? Where cursors are open, it sees every one: FETCH is not an anchor. */
+static bool may_concern_us(struct session *s, char type, struct slice body, struct slice text)
+{
+    if (gate_may_hold(s->group->shared->gate, text)) {
+        struct slice name = type == 'P' ? slice_cstr(body.data) : slice_of("", 0);
+        return !cursor_note_savepoint(s, type, name, text);
+    }
+    return cursor_has_open(s->vendor);
+}
+
 static enum relay_verdict on_text(struct session *s, char type, struct slice body)
 {
     struct slice text;
     enum relay_verdict v = RELAY_PASS;
     if (s->vendor != NULL && dispatch_is_active(s->vendor))
         v = dispatch_take_verdict(s);
-    else if (find_text(type, body, &text) && gate_may_hold(s->group->shared->gate, text)) {
+    else if (find_text(type, body, &text) && may_concern_us(s, type, body, text)) {
         if (s->vendor == NULL)
             s->vendor = vendor_new();
         s->down.attentive = true;
@@ -93,6 +107,36 @@ static enum relay_verdict on_text(struct session *s, char type, struct slice bod
     if (v == RELAY_PASS)
         forget_name(s, type, body);
     return v;
+}
+
+/* Bind of what shows endpoints, Execute of a statement on cursors: prepared by dispatch.c first. */
+static enum relay_verdict on_prepared(struct session *s, char type, struct slice body,
+                                      struct statement *st)
+{
+    if (dispatch_is_active(s->vendor))
+        return dispatch_take_verdict(s);
+    bool concerns = st != NULL && (type == 'B' ? st->reads_endpoints
+                                               : st->cursor != NULL &&
+                                                     st->cursor->kind != HANDLER_CURSOR_EXPLAIN);
+    if (!concerns || s->owed.status == 'E')
+        return RELAY_PASS;
+    return dispatch_start_prepared(s, type, body, st);
+}
+
+static struct statement *find_bound(const struct vendor *v, struct slice body)
+{
+    struct wire_reader r;
+    wire_reader_init(&r, body);
+    wire_get_cstr(&r); /* portal */
+    struct slice name = wire_get_cstr(&r);
+    return wire_is_bad(&r) ? NULL : statement_map_find(&v->map, 'S', name);
+}
+
+static struct statement *find_executed(const struct vendor *v, struct slice body)
+{
+    struct wire_reader r;
+    wire_reader_init(&r, body);
+    return statement_map_find(&v->map, 'P', wire_get_cstr(&r));
 }
 
 static struct rq_note *on_bind(struct vendor *v, struct slice body)
@@ -113,10 +157,12 @@ static struct rq_note *on_bind(struct vendor *v, struct slice body)
 
 static struct rq_note *on_execute(struct vendor *v, struct slice body)
 {
-    struct wire_reader r;
-    wire_reader_init(&r, body);
-    struct slice portal = wire_get_cstr(&r);
-    return statement_note(statement_map_find(&v->map, 'P', portal));
+    struct statement *st = find_executed(v, body);
+    struct rq_note *note = statement_note(st);
+    if (note != NULL && st->cursor != NULL && st->cursor->kind == HANDLER_CURSOR_CHECK &&
+        v->cursors != NULL)
+        note->tag = v->cursors->tag;
+    return note;
 }
 
 /* Describe and Close. */
@@ -136,16 +182,25 @@ static struct rq_note *on_target(struct vendor *v, char type, struct slice body)
 enum relay_verdict vendor_on_request(struct session *s, char type, struct slice body,
                                      struct rq_note **note)
 {
+    enum relay_verdict v = RELAY_PASS;
     switch (type) {
     case 'Q':
     case 'P': return on_text(s, type, body);
-    case 'B': *note = on_bind(s->vendor, body); break;
-    case 'E': *note = on_execute(s->vendor, body); break;
+    case 'B':
+        v = on_prepared(s, type, body, find_bound(s->vendor, body));
+        if (v == RELAY_PASS)
+            *note = on_bind(s->vendor, body);
+        break;
+    case 'E':
+        v = on_prepared(s, type, body, find_executed(s->vendor, body));
+        if (v == RELAY_PASS)
+            *note = on_execute(s->vendor, body);
+        break;
     case 'D':
     case 'C': *note = on_target(s->vendor, type, body); break;
     default: break;
     }
-    return RELAY_PASS;
+    return v;
 }
 
 bool vendor_has_names(const struct vendor *v)
@@ -163,13 +218,18 @@ bool vendor_is_busy(const struct session *s)
 bool vendor_wants_answer(const struct session *s, char type)
 {
     struct rq_note *note;
-    if (type != 'E' && type != 'N' && type != 'C' && type != 'D')
+    if (type != 'E' && type != 'N' && type != 'C' && type != 'D' && type != 'T')
         return false;
     enum rq_fate fate = response_queue_peek(&s->owed, type, &note);
+    if (fate == RQ_SKIP && cursor_wants_answer(s, type))
+        return true;
     switch (type) {
-    case 'D': return fate == RQ_SKIP;
+    case 'D':
+    case 'T': return fate == RQ_SKIP;
     case 'E': return fate == RQ_SKIP || note != NULL;
-    case 'C': return fate == RQ_FORWARD && (note != NULL || s->vendor->shadows_known);
+    case 'C':
+        return fate == RQ_FORWARD &&
+               (note != NULL || s->vendor->shadows_known || cursor_has_open(s->vendor));
     default: return fate == RQ_FORWARD && note != NULL;
     }
 }
@@ -189,6 +249,8 @@ static void on_tag(struct vendor *v, struct slice tag, const struct rq_note *not
 {
     if (may_change_names(tag))
         v->shadows_known = false;
+    if (cursor_has_open(v))
+        cursor_on_tag(v->cursors, tag);
     if (slice_equals_cstr(tag, "DISCARD ALL")) {
         statement_map_clear(&v->map, 'S');
         statement_map_clear(&v->map, 'P');
@@ -209,10 +271,16 @@ static void on_injected_answer(struct session *s, char type, struct slice body)
 {
     struct vendor *v = s->vendor;
     struct dispatch *d = &v->dispatch;
-    inject_on_answer(&v->inject, type, body);
-    if (type != 'E' || (d->type == 'P' && v->inject.form != INJECT_FLUSH && !is_fatal(body)))
+    if (cursor_takes_answer(s, type, body))
         return;
-    reply_injected_error(s, body, d->step == DISPATCH_REFUSE ? &d->err : NULL);
+    inject_on_answer(&v->inject, type, body);
+    if (type != 'E' || (d->type != 'Q' && v->inject.form != INJECT_FLUSH && !is_fatal(body)))
+        return;
+    if (d->step == DISPATCH_CURSOR && v->cursors->run.step == CURSOR_DECLARE &&
+        v->cursors->run.statement != NULL)
+        reply_statement_error(s, body, v->cursors->run.statement);
+    else
+        reply_injected_error(s, body, d->step == DISPATCH_REFUSE ? &d->err : NULL);
     d->is_answered = true;
 }
 
@@ -228,6 +296,8 @@ enum relay_verdict vendor_on_answer(struct session *s, char type, struct slice b
     wire_reader_init(&r, body);
     if (type == 'C' && wire_read_command_complete(&r, &m))
         on_tag(s->vendor, m.tag, note);
+    if (type == 'E' && s->vendor->cursors != NULL)
+        s->vendor->cursors->run.piece_failed = true;
     return note == NULL ? RELAY_PASS : reply_edited(s, type, body, note);
 }
 
@@ -237,11 +307,9 @@ void vendor_on_parameter(struct session *s, struct slice name)
         s->vendor->shadows_known = false;
 }
 
-void vendor_on_ready(struct session *s)
+static void on_idle(struct session *s)
 {
     struct vendor *v = s->vendor;
-    if (s->owed.status != 'I')
-        return;
     if (response_queue_is_empty(&s->owed))
         statement_map_clear(&v->map, 'P'); /* portals end with their transaction */
     if (!v->wakes_workers)
@@ -250,10 +318,22 @@ void vendor_on_ready(struct session *s)
     control_notify(s->group->shared->control, s->group->loop, slice_cstr(s->dbname));
 }
 
+bool vendor_on_ready(struct session *s)
+{
+    if (s->owed.status == 'I')
+        on_idle(s);
+    return s->vendor->cursors != NULL && cursor_on_ready(s);
+}
+
 void vendor_on_advance(struct session *s)
 {
-    if (dispatch_is_active(s->vendor))
+    struct vendor *v = s->vendor;
+    if (s->state == SESSION_CLOSING || (v->cursors != NULL && cursor_on_advance(s)))
+        return;
+    if (dispatch_is_active(v))
         dispatch_on_advance(s);
     else if (relay_is_waiting(&s->up) && s->owed.count < RQ_MAX_ENTRIES / 2)
         session_resume_client(s);
+    if (v->cursors != NULL && s->state != SESSION_CLOSING)
+        cursor_fetch_pump(s);
 }

@@ -14,8 +14,8 @@ struct session;
 struct vendor; /* of a session that had at least one vendor statement */
 
 void vendor_free(struct vendor *v); /* NULL: nothing */
-/* The session ends: what is under way elsewhere will not be waited for. NULL: nothing. */
-void vendor_forget(struct vendor *v);
+/* The session ends: what is under way elsewhere will not be waited for. */
+void vendor_forget(struct session *s);
 void vendor_free_note(struct rq_note *note);
 
 /* A whole message of the client that could matter: Query, Parse; Bind, Execute, Describe and Close
@@ -38,8 +38,9 @@ bool vendor_wants_answer(const struct session *s, char type);
 enum relay_verdict vendor_on_answer(struct session *s, char type, struct slice body,
                                     enum rq_fate fate, struct rq_note *note);
 void vendor_on_parameter(struct session *s, struct slice name);
-void vendor_on_ready(struct session *s);
-/* The response queue moved. */
+/* True: the ReadyForQuery must not go to the client now. */
+bool vendor_on_ready(struct session *s);
+/* The response queue moved, or something else that is waited for. */
 void vendor_on_advance(struct session *s);
 
 #endif

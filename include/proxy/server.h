@@ -30,6 +30,9 @@ struct proxy_config {
     unsigned max_client_conn;         /* beyond it 53300; 0: no limit */
     unsigned client_login_timeout_ms; /* from accept to the first ReadyForQuery; 0: none */
     size_t inspect_max_bytes;         /* Query and Parse longer than this pass uninspected */
+    const char *advertise_host; /* in lists of endpoints; NULL: what the client connected to */
+    uint16_t advertise_port;    /* 0: the listener's */
+    unsigned parallel_cursor_endpoints;
     bool allow_trust_backend;         /* else a login without any challenge is refused with 28000 */
     bool auth_terminates;             /* SCRAM logins end here; needs service, auth_query */
     bool keep_client_keys;            /* the secret of a login stays in its session */

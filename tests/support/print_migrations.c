@@ -9,12 +9,13 @@
 extern const struct migration_list task_migrations;
 extern const struct migration_list hudi_migrations;
 extern const struct migration_list rebuild_migrations;
+extern const struct migration_list parallel_cursor_migrations;
 
 int main(int argc, char **argv)
 {
     (void)argv;
     const struct migration_list lists[] = {task_migrations, hudi_migrations,
-                                           rebuild_migrations};
+                                           rebuild_migrations, parallel_cursor_migrations};
     struct buf out;
     buf_init(&out, 16 * 1024 * 1024);
     bool ok = argc > 1 ? migration_uninstall_script(&out)
