@@ -33,12 +33,12 @@ struct proxy_config {
     const char *advertise_host; /* in lists of endpoints; NULL: what the client connected to */
     uint16_t advertise_port;    /* 0: the listener's */
     unsigned parallel_cursor_endpoints;
-    bool allow_trust_backend;         /* else a login without any challenge is refused with 28000 */
-    bool auth_terminates;             /* SCRAM logins end here; needs service, auth_query */
-    bool keep_client_keys;            /* the secret of a login stays in its session */
-    const char *auth_query;           /* $1: a user's name; gives the name and the verifier */
-    const char *auth_dbname;          /* where the query runs */
-    const char *service;              /* libpq string of the service login; NULL: vendor statements
+    bool allow_trust_backend; /* else a login without any challenge is refused with 28000 */
+    bool auth_terminates;     /* SCRAM logins end here; needs service, auth_query */
+    bool keep_client_keys;    /* the secret of a login stays in its session */
+    const char *auth_query;   /* $1: a user's name; gives the name and the verifier */
+    const char *auth_dbname;  /* where the query runs */
+    const char *service;      /* libpq string of the service login; NULL: vendor statements
                                         fail with 55000 */
     const char *http_addr;            /* of the HTTP interface */
     uint16_t http_port;               /* 0: none */
