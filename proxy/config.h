@@ -30,6 +30,8 @@ struct config {
     const char *hudi_local_roots, *duckdb_library, *log_level, *log_format, *pidfile;
     int64_t listen_port, threads, max_client_conn, client_login_timeout, inspect_max;
     int64_t http_port, parallel_cursor_endpoints, advertise_port;
+    int64_t parallel_cursor_min_size, parallel_cursor_max_workers;
+    int64_t parallel_cursor_max_user_workers;
     int64_t task_slots, hudi_sync_max_commits;
     int64_t hudi_cache_size, hudi_store_timeout;
     bool allow_trust_backend, keep_client_keys;

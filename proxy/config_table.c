@@ -133,6 +133,16 @@ const struct config_setting config_settings[] = {
          "options of servers and user mappings are encrypted with before they go to the database. "
          "The same for all proxies and workers. Empty: they are not encrypted."},
 
+    {INT(parallel_cursor_endpoints, "4", 1, 1024, ""), .group = G_CURSORS,
+     .doc = "Endpoints of a cursor whose query can be divided; others have one."},
+    {INT(parallel_cursor_min_size, "2097152", 0, 1099511627776, "bytes"), .group = G_CURSORS,
+     .doc = "Smaller tables are not divided. 0: all that have a page for each endpoint are."},
+    {INT(parallel_cursor_max_workers, "64", 0, 100000, ""), .group = G_CURSORS,
+     .doc =
+         "Server connections that endpoints have beside their sessions', in all. A RETRIEVE that "
+         "finds none free waits for five seconds, then fails with 53300. 0: no limit."},
+    {INT(parallel_cursor_max_user_workers, "32", 0, 100000, ""), .group = G_CURSORS,
+     .doc = "The same for one user."},
     {TEXT(advertise_host, ""), .group = G_CURSORS,
      .doc = "Host name of this proxy in the lists of endpoints. Empty: the address that the "
             "declaring client connected to, or the name of this host when that was a unix socket."},
@@ -187,8 +197,6 @@ const struct config_setting config_settings[] = {
      .doc = "Users who may do everything in the admin console."},
     {TEXT(stats_users, ""), .group = G_LATER, .missing = "the admin console",
      .doc = "Users who may look in the admin console."},
-    {INT(parallel_cursor_endpoints, "4", 1, 1024, ""), .group = G_LATER,
-     .missing = "parallel retrieve cursors", .doc = "Endpoints of a parallel retrieve cursor."},
 };
 const size_t config_setting_count = ARRAY_LEN(config_settings);
 

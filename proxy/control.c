@@ -170,7 +170,7 @@ static void connect_database(struct database *db)
     struct control *c = db->control;
     char password[CONNINFO_VALUE_BYTES] = "";
     struct credential credential;
-    struct control_login login = {c->info.user, db->name, "pgveneer control", &credential};
+    struct control_login login = {c->info.user, db->name, "pgveneer control", &credential, NULL};
     struct err err;
     find_password(db, password, sizeof password);
     (void)credential_set_password(&credential, slice_cstr(password)); /* there is room for all */

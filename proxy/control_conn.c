@@ -37,8 +37,9 @@ struct control_conn {
     enum control_conn_state state;
     struct loop *loop;
     struct conn_target target; /* for a cancel request */
-    char *user;                /* owns, and the next two */
+    char *user;                /* owns, and the next three */
     char *dbname;
+    char *client_encoding; /* NULL: our own settings */
     char *application_name;
     struct credential credential; /* wiped after the login */
     struct conn *conn;            /* owns */
@@ -89,8 +90,26 @@ static void flush(struct control_conn *c, bool written)
     crypto_wipe_buf(&c->out);
 }
 
+static void send_plain_startup(struct control_conn *c)
+{
+    const char *const params[] = {"user",
+                                  c->user,
+                                  "database",
+                                  c->dbname,
+                                  "application_name",
+                                  c->application_name,
+                                  "client_encoding",
+                                  c->client_encoding,
+                                  NULL};
+    flush(c, wire_write_startup(&c->out, WIRE_PROTOCOL_3_0, params));
+}
+
 static void send_startup(struct control_conn *c)
 {
+    if (c->client_encoding != NULL) {
+        send_plain_startup(c);
+        return;
+    }
     const char *const params[] = {"user",
                                   c->user,
                                   "database",
@@ -380,6 +399,7 @@ static void destroy(struct control_conn *c)
     free(c->user);
     free(c->dbname);
     free(c->application_name);
+    free(c->client_encoding);
     free(c);
 }
 
@@ -438,6 +458,11 @@ static bool copy_login(struct control_conn *c, const struct control_login *login
     c->user = strdup(login->user);
     c->dbname = strdup(login->dbname);
     c->application_name = strdup(login->application_name);
+    if (login->client_encoding != NULL) {
+        c->client_encoding = strdup(login->client_encoding);
+        if (c->client_encoding == NULL)
+            return false;
+    }
     if (login->credential != NULL)
         c->credential = *login->credential;
     return c->user != NULL && c->dbname != NULL && c->application_name != NULL;
@@ -478,6 +503,19 @@ void control_conn_free(struct control_conn *c)
     c->freed = true;
     if (!c->in_callback)
         destroy(c);
+}
+
+struct conn *control_conn_release(struct control_conn *c, uint32_t *pid, char key[256],
+                                  size_t *key_bytes)
+{
+    struct conn *conn = c->conn;
+    *pid = c->backend_pid;
+    *key_bytes = c->key_bytes;
+    memcpy(key, c->key, c->key_bytes);
+    c->conn = NULL;
+    c->state = CC_LOST;
+    control_conn_free(c);
+    return conn;
 }
 
 static void ignore(void *owner, struct conn *conn)

@@ -43,6 +43,9 @@ struct control_login {
     const char *dbname;
     const char *application_name;
     const struct credential *credential; /* NULL: none */
+    const char
+        *client_encoding; /* NULL: our own settings. Else nothing but this is set: the session
+                                    is as the server and the user's defaults have it */
 };
 
 /* NULL: no memory. */
@@ -55,6 +58,11 @@ void control_conn_free(struct control_conn *c);
 /* Asks the server to cancel the request under way, by a connection of its own that looks after
  * itself. */
 void control_conn_cancel(const struct control_conn *c);
+
+/* Gives the connection itself away, which must be idle: it is the caller's now, without owner. *key: of
+ * the server process. The rest is freed. */
+struct conn *control_conn_release(struct control_conn *c, uint32_t *pid, char key[256],
+                                  size_t *key_bytes);
 
 /* Any number of statements in one simple Query. rows: borrows until on_done or on_lost. */
 void control_conn_send_script(struct control_conn *c, struct slice sql, struct control_rows *rows);

@@ -3,6 +3,7 @@
  *
  *   cursor.c        which are open; what the server's messages tell about that
  *   cursor_run.c    DECLARE, CHECK and the lists of endpoints: statements that need more than a rewrite
+ *   cursor_watch.c  statements that wait for the session's own workers
  *   cursor_fetch.c  rows for retrieve sessions out of the declaring session's own cursor
  *
  * DESIGN.md section 2, ORCHESTRATE; spec/parallel-cursor.md section 4. */
@@ -17,6 +18,7 @@
 #include "proxy/gate.h"
 
 #include "cursor_fetch.h"
+#include "cursor_parallel.h"
 #include "endpoint.h"
 #include "inject.h"
 
@@ -45,6 +47,7 @@ struct cursor_item {
     X(FACTS, "asks what the endpoints must know of the session")                                   \
     X(DESCRIBE, "asks for the description of the cursor's rows")                                   \
     X(NAME, "asks whether there is a plain cursor of that name")                                   \
+    X(PLAN, "finds out whether workers can read the cursor (cursor_parallel.c)")                   \
     X(LIMIT, "asks for statement_timeout")                                                         \
     X(WAIT, "waits for the retrieve sessions")                                                     \
     X(FEED, "hands the list of endpoints to the session")
@@ -65,6 +68,9 @@ struct cursor_run {
     bool piece_failed;
     struct endpoint_cursor *declared;
     char created[40];
+    bool may_have_workers; /* nothing of the session speaks against it */
+    const char *settings;  /* what makes a new session like this one, as SQL; in the arena */
+    struct cursor_parallel parallel;
     const char *wait_for; /* name of a cursor; in the arena */
     bool is_check;        /* the wait is that of CHECK, else that of a function */
     uint64_t deadline_ms; /* 0: none */
@@ -82,6 +88,9 @@ struct cursors {
     bool is_reconciling;
     bool holds_ready; /* the client has not got its ReadyForQuery */
     struct cursor_fetches fetches;
+    struct timer *watch; /* of cursor_watch.c */
+    struct control_ask *watch_ask;
+    bool was_busy; /* at the last look */
 };
 
 /* ---- cursor.c ---- */
@@ -113,6 +122,12 @@ bool cursor_takes_answer(struct session *s, char type, struct slice body);
 bool cursor_wants_answer(const struct session *s, char type);
 /* Waits for something that may take long: the client's socket must be watched meanwhile. */
 bool cursor_may_take_long(const struct session *s);
+
+/* ---- cursor_watch.c ---- */
+
+/* A cursor that workers read is open. False: no memory. */
+MUST_USE bool cursor_watch_start(struct session *s);
+void cursor_watch_stop(struct cursors *c);
 
 /* ---- cursor_run.c ---- */
 

@@ -26,6 +26,31 @@ static const char *const reported[] = {
     "integer_datetimes", "standard_conforming_strings",
 };
 
+/* Columns behind those: may workers be thought of; and what a new session lacks to be like this one, as
+ * statements. Settings that a login or the file brings are the same there. */
+static const char facts[] =
+    ", pg_catalog.pg_current_xact_id_if_assigned() IS NULL "
+    "AND pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.<>) "
+    "'serializable' "
+    "AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 "
+    "OPERATOR(pg_catalog.>=) 140000 AND NOT pg_catalog.pg_is_in_recovery(), "
+    "pg_catalog.concat((SELECT pg_catalog.string_agg(pg_catalog.format("
+    "'SELECT pg_catalog.set_config(%L, %L, false); ', name, setting), '' ORDER BY name) "
+    "FROM pg_catalog.pg_settings WHERE (context OPERATOR(pg_catalog.=) 'user' "
+    "OR (context OPERATOR(pg_catalog.=) 'superuser' AND source OPERATOR(pg_catalog.=) 'session')) "
+    "AND source OPERATOR(pg_catalog.<>) ALL ('{default,override,configuration file,"
+    "environment variable,command line}'::pg_catalog.text[]) "
+    "AND name OPERATOR(pg_catalog.<>) ALL ('{application_name,client_encoding,role,"
+    "session_authorization,transaction_isolation,transaction_read_only,transaction_deferrable,"
+    "default_transaction_isolation,default_transaction_read_only,default_transaction_deferrable,"
+    "idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout,seed}'"
+    "::pg_catalog.text[])), "
+    "'SELECT pg_catalog.set_config(''idle_in_transaction_session_timeout'', ''0'', false), "
+    "pg_catalog.set_config(''cursor_tuple_fraction'', ''1'', false); ', "
+    "CASE WHEN pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' THEN "
+    "pg_catalog.format('SELECT pg_catalog.set_config(''role'', %L, false); ', "
+    "pg_catalog.current_setting('role')) END)";
+
 static void on_wake(void *who)
 {
     vendor_on_advance(who);
@@ -58,7 +83,7 @@ static bool need_declarer(struct session *s, struct err *err)
     return endpoint_declarer_open(shared->endpoints, &info, &c->declarer, err);
 }
 
-static const struct handler_cursor *declared_cursor(struct session *s)
+const struct handler_cursor *cursor_declare_what(struct session *s)
 {
     struct cursor_run *run = &cursors_of(s)->run;
     const struct dispatch *d = &s->vendor->dispatch;
@@ -91,11 +116,12 @@ void cursor_declare_ask_facts(struct session *s)
                           "WHERE name OPERATOR(pg_catalog.=) $1)");
     for (size_t i = 0; i < ARRAY_LEN(reported); i++)
         buf_printf(&sql, ", pg_catalog.current_setting('%s', true)", reported[i]);
+    buf_append_cstr(&sql, facts);
     const char *text = buf_cstr(&sql);
     if (text == NULL)
         cursor_run_refuse_no_memory(s);
     else
-        inject_query_with(s, &s->vendor->inject, text, declared_cursor(s)->name,
+        inject_query_with(s, &s->vendor->inject, text, cursor_declare_what(s)->name,
                           dispatch_question_form(&s->vendor->dispatch));
     buf_fini(&sql);
 }
@@ -114,7 +140,13 @@ static bool keep_facts(struct session *s, struct err *err)
         if (inject_find_value(&s->vendor->inject, i + 1, &m.value))
             good = wire_write_parameter_status(&parameters, &m) || err_no_memory(err);
     }
-    c->run.declared = good ? endpoint_cursor_new(declared_cursor(s)->name) : NULL;
+    size_t column = ARRAY_LEN(reported) + 1;
+    c->run.may_have_workers =
+        inject_find_value(&s->vendor->inject, column, &value) && slice_equals_cstr(value, "t");
+    if (inject_find_value(&s->vendor->inject, column + 1, &value))
+        c->run.settings = arena_copy(&s->vendor->dispatch.arena, value);
+    c->run.may_have_workers = c->run.may_have_workers && c->run.settings != NULL;
+    c->run.declared = good ? endpoint_cursor_new(cursor_declare_what(s)->name) : NULL;
     if (good && c->run.declared == NULL)
         good = err_no_memory(err);
     if (good)
@@ -139,12 +171,18 @@ void cursor_declare_on_facts(struct session *s)
 
 void cursor_declare_on_described(struct session *s)
 {
+    buf_append_slice(&cursors_of(s)->run.declared->description,
+                     buf_slice(&s->vendor->inject.description));
+    cursor_parallel_start(s);
+}
+
+void cursor_declare_publish(struct session *s, unsigned endpoints)
+{
     struct cursors *c = cursors_of(s);
     struct endpoint_cursor *shared = c->run.declared;
     struct err err;
     c->run.declared = NULL;
-    buf_append_slice(&shared->description, buf_slice(&s->vendor->inject.description));
-    if (!cursor_add(s, shared, c->run.created, 1, &err)) {
+    if (!cursor_add(s, shared, c->run.created, endpoints, &err)) {
         dispatch_refuse(s, &err);
         return;
     }

@@ -332,6 +332,7 @@ void cursor_run_on_injected(struct session *s)
     case CURSOR_DECLARE: cursor_declare_ask_facts(s); return;
     case CURSOR_FACTS: cursor_declare_on_facts(s); return;
     case CURSOR_DESCRIBE: cursor_declare_on_described(s); return;
+    case CURSOR_PLAN: cursor_parallel_on_injected(s); return;
     case CURSOR_NAME: cursor_wait_on_name(s); return;
     case CURSOR_LIMIT: cursor_wait_on_limit(s); return;
     case CURSOR_FEED:

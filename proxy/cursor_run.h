@@ -36,5 +36,9 @@ void cursor_declare_start(struct session *s);
 void cursor_declare_ask_facts(struct session *s);
 void cursor_declare_on_facts(struct session *s);
 void cursor_declare_on_described(struct session *s);
+/* The statement that declares. */
+const struct handler_cursor *cursor_declare_what(struct session *s);
+/* All is known: the endpoints appear, and the client has its answer. */
+void cursor_declare_publish(struct session *s, unsigned endpoints);
 
 #endif

@@ -25,6 +25,17 @@ struct endpoint_registry {
     uint8_t salt[16]; /* one for all tokens, so that one challenge serves all that a user has */
     struct scram_verifier nobody;
     uint32_t last_cursor;
+    size_t endpoint_count;
+    struct list users;    /* of struct user_places */
+    unsigned place_count; /* of workers' connections that are taken */
+};
+
+#define MAX_ENDPOINTS 16384u
+
+struct user_places {
+    struct list link;
+    unsigned count;
+    char user[ENDPOINT_NAME_BYTES];
 };
 
 static void lock(struct endpoint_registry *r)
@@ -44,6 +55,7 @@ bool endpoint_registry_new(struct endpoint_registry **out, struct err *err)
         return err_no_memory(err);
     list_init(&r->declarers);
     list_init(&r->parties);
+    list_init(&r->users);
     uint8_t random[32];
     if (!crypto_random(r->salt, sizeof r->salt) || !crypto_random(random, sizeof random) ||
         !scram_verifier_make(slice_of((char *)random, sizeof random),
@@ -110,11 +122,26 @@ struct endpoint_cursor *endpoint_cursor_new(const char *name)
     return c;
 }
 
+void endpoint_workers_free(struct endpoint_workers *w)
+{
+    if (w == NULL)
+        return;
+    credential_wipe(&w->credential);
+    for (unsigned i = 0; w->slices != NULL && i < w->count; i++)
+        free(w->slices[i]);
+    free(w->slices);
+    free(w->setup);
+    free(w->user);
+    free(w->dbname);
+    free(w);
+}
+
 void endpoint_cursor_unref(struct endpoint_cursor *c)
 {
     if (c == NULL || atomic_fetch_sub(&c->refs, 1) != 1)
         return;
     buf_fini(&c->description);
+    endpoint_workers_free(c->workers);
     free(c);
 }
 
@@ -214,6 +241,7 @@ bool endpoint_declarer_open(struct endpoint_registry *r, const struct endpoint_d
 static void withdraw(struct endpoint *e, struct list *gone)
 {
     e->is_withdrawn = true;
+    e->registry->endpoint_count--;
     list_remove(&e->link);
     list_append(gone, &e->link);
 }
@@ -313,7 +341,10 @@ bool endpoint_publish(struct endpoint_registry *r, struct endpoint_declarer *d,
     }
     bool good = n == count || err_no_memory(err);
     lock(r);
+    if (good && r->endpoint_count + count > MAX_ENDPOINTS)
+        good = err_set(err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED, "failed to allocate endpoint");
     c->number = ++r->last_cursor;
+    r->endpoint_count += good ? count : 0;
     while (good && !list_is_empty(&made)) {
         struct endpoint *e = LIST_ENTRY(list_first(&made), struct endpoint, link);
         name_endpoint(d, e);
@@ -576,6 +607,95 @@ bool endpoint_is_withdrawn(struct endpoint *e)
     bool is = e->is_withdrawn;
     unlock(e->registry);
     return is;
+}
+
+void endpoint_set_worker(struct endpoint *e, uint32_t pid)
+{
+    lock(e->registry);
+    e->worker_pid = pid;
+    unlock(e->registry);
+}
+
+bool endpoint_has_workers(struct endpoint_registry *r, struct endpoint_declarer *d)
+{
+    bool has = false;
+    lock(r);
+    for (EACH(&d->endpoints, link, next))
+        has = has || LIST_ENTRY(link, struct endpoint, link)->worker_pid != 0;
+    unlock(r);
+    return has;
+}
+
+static bool is_among(uint32_t pid, const uint32_t *pids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pid != 0 && pids[i] == pid)
+            return true;
+    return false;
+}
+
+size_t endpoint_expel(struct endpoint_registry *r, struct endpoint_declarer *d,
+                      const uint32_t *pids, size_t count)
+{
+    size_t n = 0;
+    lock(r);
+    for (EACH(&d->endpoints, link, next)) {
+        struct endpoint *e = LIST_ENTRY(link, struct endpoint, link);
+        if (!is_among(e->worker_pid, pids, count))
+            continue;
+        e->is_withdrawn = true;
+        e->state = ENDPOINT_RELEASED;
+        err_set(&e->failure, SQLSTATE_QUERY_CANCELED,
+                "the endpoint was released because it blocked a statement of its own session");
+        if (e->receiver != NULL)
+            endpoint_wake(e->receiver); /* posts mail and returns */
+        n++;
+    }
+    unlock(r);
+    return n;
+}
+
+/* ---- places ---- */
+
+static struct user_places *find_user(struct endpoint_registry *r, const char *user)
+{
+    for (EACH(&r->users, link, next)) {
+        struct user_places *u = LIST_ENTRY(link, struct user_places, link);
+        if (strcmp(u->user, user) == 0)
+            return u;
+    }
+    return NULL;
+}
+
+bool endpoint_take_place(struct endpoint_registry *r, const char *user, unsigned max_user,
+                         unsigned max)
+{
+    lock(r);
+    struct user_places *u = find_user(r, user);
+    if (u == NULL && (u = calloc(1, sizeof *u)) != NULL) {
+        snprintf(u->user, sizeof u->user, "%s", user);
+        list_append(&r->users, &u->link);
+    }
+    bool free_place =
+        u != NULL && (max_user == 0 || u->count < max_user) && (max == 0 || r->place_count < max);
+    if (free_place) {
+        u->count++;
+        r->place_count++;
+    }
+    unlock(r);
+    return free_place;
+}
+
+void endpoint_give_place(struct endpoint_registry *r, const char *user)
+{
+    lock(r);
+    struct user_places *u = find_user(r, user);
+    r->place_count--;
+    if (--u->count == 0) {
+        list_remove(&u->link);
+        free(u);
+    }
+    unlock(r);
 }
 
 /* ---- CancelRequest ---- */

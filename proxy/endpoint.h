@@ -28,6 +28,7 @@
 #include "base/slice.h"
 #include "protocol/scram.h"
 
+#include "credential.h"
 #include "mailbox.h"
 
 struct endpoint_registry;
@@ -89,14 +90,27 @@ struct endpoint_declarer {
     struct list link;
 };
 
+/* How connections of their own read the cursor's rows; spec/parallel-cursor.md section 4.2. */
+struct endpoint_workers {
+    char *user; /* who logs in */
+    char *dbname;
+    struct credential credential;
+    char *setup;   /* statements that make the connection's transaction like the declaring one */
+    char **slices; /* queries, one an endpoint */
+    unsigned count;
+};
+
 struct endpoint_cursor {
     atomic_uint refs;
+    struct endpoint_workers *workers; /* owns; NULL: the declaring session gives the rows */
     char name[ENDPOINT_NAME_BYTES];
     uint32_t number;        /* in its session; tells cursors of one name apart */
     struct buf description; /* body of the RowDescription, all in text format */
     char encoding[32];      /* client_encoding of the declaring session */
 };
 MUST_USE struct endpoint_cursor *endpoint_cursor_new(const char *name);
+/* All of it, and the struct. NULL: nothing. */
+void endpoint_workers_free(struct endpoint_workers *w);
 void endpoint_cursor_unref(struct endpoint_cursor *c); /* NULL: nothing */
 
 struct endpoint {
@@ -109,7 +123,8 @@ struct endpoint {
     /* under the lock */
     enum endpoint_state state;
     struct endpoint_party *receiver; /* a reference; NULL: nobody has touched it */
-    bool is_withdrawn;               /* the cursor is gone */
+    bool is_withdrawn;               /* the cursor is gone, or the endpoint was taken away */
+    uint32_t worker_pid;             /* server process that reads it; 0: none */
     struct err failure;              /* of RELEASED, for CHECK */
     struct list link;                /* in the declarer's list */
 };
@@ -150,6 +165,11 @@ void endpoint_withdraw(struct endpoint_registry *r, struct endpoint_declarer *d,
 /* CHECK: is all of the cursor read? False: *err says which error ended an endpoint. */
 MUST_USE bool endpoint_check(struct endpoint_registry *r, struct endpoint_declarer *d,
                              const char *cursor, bool *exists, bool *finished, struct err *err);
+/* Does a worker read from the declarer's cursors? */
+bool endpoint_has_workers(struct endpoint_registry *r, struct endpoint_declarer *d);
+/* Takes away the endpoints of the declarer that these server processes read. Their number. */
+size_t endpoint_expel(struct endpoint_registry *r, struct endpoint_declarer *d,
+                      const uint32_t *pids, size_t count);
 /* All endpoints of the database, or those of one user, as the JSON array that the support schema's
  * functions read. d: own session's; may be NULL */
 MUST_USE bool endpoint_list(struct endpoint_registry *r, const char *dbname, const char *user,
@@ -180,6 +200,12 @@ MUST_USE bool endpoint_attach(struct endpoint_registry *r, struct endpoint_decla
 void endpoint_detach(struct endpoint *e, bool finished);
 /* The RETRIEVE failed: RELEASED; err is what CHECK tells. */
 void endpoint_release(struct endpoint *e, const struct err *err);
+/* Which server process reads it now; 0: none. */
+void endpoint_set_worker(struct endpoint *e, uint32_t pid);
+/* Places for workers' connections; max_user and max: 0: no limit. False: none is free. */
+MUST_USE bool endpoint_take_place(struct endpoint_registry *r, const char *user, unsigned max_user,
+                                  unsigned max);
+void endpoint_give_place(struct endpoint_registry *r, const char *user);
 /* XX000: what a receiver is told whose cursor is gone. Returns false. */
 bool endpoint_refuse_gone(struct err *err);
 bool endpoint_is_withdrawn(struct endpoint *e);

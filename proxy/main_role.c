@@ -146,6 +146,9 @@ int main_serve_proxy(struct config *c, const struct main_options *o)
     p.advertise_host = or_null(c->advertise_host);
     p.advertise_port = (uint16_t)c->advertise_port;
     p.parallel_cursor_endpoints = (unsigned)c->parallel_cursor_endpoints;
+    p.parallel_cursor_max_workers = (unsigned)c->parallel_cursor_max_workers;
+    p.parallel_cursor_max_user_workers = (unsigned)c->parallel_cursor_max_user_workers;
+    p.parallel_cursor_min_bytes = (uint64_t)c->parallel_cursor_min_size;
     p.service = or_null(c->service);
     main_read_tls(c, &p.client_tls, &p.server_tls);
     p.on_reload = on_reload;

@@ -65,6 +65,7 @@ static void on_release(struct loop_task *t)
     struct session_group *g = r->group;
     conn_free(r->client);
     timer_free(r->timeout);
+    timer_free(r->retry);
     relay_fini(&r->up);
     buf_fini(&r->out);
     buf_fini(&r->job.formats);
@@ -236,10 +237,12 @@ static const struct conn_events client_events = {
 static void on_wake(void *who)
 {
     struct retrieve *r = who;
-    if (!atomic_exchange(&r->party.is_canceled, false))
+    bool is_canceled = atomic_exchange(&r->party.is_canceled, false);
+    if (r->state != RETRIEVE_READY)
         return;
-    if (r->job.endpoint != NULL)
+    if (is_canceled && r->job.endpoint != NULL)
         retrieve_rows_cancel(r);
+    retrieve_rows_on_wake(r);
 }
 
 static void on_timeout(void *arg)

@@ -25,6 +25,7 @@
 #include "relay.h"
 #include "startup.h"
 
+struct retrieve_worker;
 struct session_group;
 
 #define RETRIEVE_STATES(X)                                                                         \
@@ -63,15 +64,17 @@ struct retrieve_statement {
 
 /* A RETRIEVE under way, and what is left of one whose portal is suspended. */
 struct retrieve_job {
-    struct endpoint *endpoint;  /* a reference; NULL: none under way */
-    struct cursor_fetch *asked; /* borrowed while it is away, to compare; NULL: none */
-    uint64_t left;              /* rows still wanted */
-    uint64_t limit;             /* rows until the portal is suspended */
+    struct endpoint *endpoint;      /* a reference; NULL: none under way */
+    struct retrieve_worker *worker; /* borrows; that reads it; NULL: none */
+    struct cursor_fetch *asked;     /* borrowed while it is away, to compare; NULL: none */
+    uint64_t left;                  /* rows still wanted */
+    uint64_t limit;                 /* rows until the portal is suspended */
     uint64_t sent;
     uint32_t portion; /* rows of the next fetch */
     size_t portion_bytes;
     uint16_t nformats;
     struct buf formats;
+    uint64_t gives_up_ms; /* waits for a worker's place until then; 0: does not wait */
     bool is_canceled;
 };
 
@@ -93,6 +96,7 @@ struct retrieve {
     struct relay up;
     struct buf out;
     struct timer *timeout; /* of the login */
+    struct timer *retry;   /* of a RETRIEVE that waits for a worker's place */
     char *who;             /* for the log */
     char user[ENDPOINT_NAME_BYTES];
     char dbname[ENDPOINT_NAME_BYTES];
@@ -178,6 +182,8 @@ bool retrieve_rows_describe(struct retrieve *r, const struct endpoint_cursor *c,
 /* Reads on; ends with retrieve_on_rows_done. The job is filled. */
 void retrieve_rows_start(struct retrieve *r);
 void retrieve_rows_cancel(struct retrieve *r);
+/* Endpoints may have been withdrawn: their workers end, and the RETRIEVE of one. */
+void retrieve_rows_on_wake(struct retrieve *r);
 void retrieve_rows_on_drained(struct retrieve *r);
 /* The session ends. */
 void retrieve_rows_forget(struct retrieve *r);

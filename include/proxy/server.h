@@ -33,6 +33,9 @@ struct proxy_config {
     const char *advertise_host; /* in lists of endpoints; NULL: what the client connected to */
     uint16_t advertise_port;    /* 0: the listener's */
     unsigned parallel_cursor_endpoints;
+    uint64_t parallel_cursor_min_bytes;        /* smaller tables are not divided */
+    unsigned parallel_cursor_max_workers;      /* connections in all; 0: no limit */
+    unsigned parallel_cursor_max_user_workers; /* of one user */
     bool allow_trust_backend; /* else a login without any challenge is refused with 28000 */
     bool auth_terminates;     /* SCRAM logins end here; needs service, auth_query */
     bool keep_client_keys;    /* the secret of a login stays in its session */

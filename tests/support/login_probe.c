@@ -96,7 +96,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.message);
         return 2;
     }
-    struct control_login login = {argv[3], argv[4], "login probe", &credential};
+    struct control_login login = {argv[3], argv[4], "login probe", &credential, NULL};
     buf_init(&probe.rows.values, CONTROL_CONN_MAX_RESULT_BYTES);
     probe.conn = control_conn_new(probe.loop, &target, &login, &events, NULL);
     if (probe.conn != NULL)

@@ -1,0 +1,236 @@
+"""Endpoints that are read by connections of their own: which queries are divided, on one snapshot, with the
+session's settings and rights, in every way to log in; faults, limits, and what is left behind.
+"""
+import struct
+import sys
+import threading
+import time
+
+from cluster import Cluster, Scenarios, equal, wait_until
+from cursors import Declarer
+from rawpg import B, D, E, P, Q, S, fields, one_cancel, values
+
+s = Scenarios("parallel_cursor/workers")
+PRC = "PARALLEL RETRIEVE CURSOR"
+WORKERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgveneer cursor'"
+KEPT = {"parallel_cursor_min_size": "65536", "keep_client_keys": "on", "auth_query": "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1"}
+
+
+def scenario(name):
+    def register(function):
+        def run():
+            with Declarer(c.proxy) as d:
+                d.run("BEGIN")
+                function(d)
+            wait_until(lambda: c.direct.sql(WORKERS, user="postgres") == "0", "no worker is left")
+        return s.scenario(name)(run)
+    return register
+
+
+def declare(d, query, name="c"):
+    """Number of endpoints."""
+    d.run(f"DECLARE {name} {PRC} FOR {query}")
+    return len(d.endpoints(name))
+
+
+def same(d, query, endpoints, name="c"):
+    """The rows of the endpoints are those of the query itself, by a plain cursor declared beside."""
+    got = declare(d, query, name)
+    d.run(f"DECLARE plain CURSOR FOR {query}")
+    rows = sorted(map(repr, d.read_all(name)))
+    want = sorted(map(repr, d.rows("FETCH ALL FROM plain")))
+    equal((got, len(rows), rows == want), (endpoints, len(want), True), query)
+    d.run(f"CLOSE plain; CLOSE {name}")
+
+
+with Cluster(superuser_service=True) as c:
+    c.direct.sql("""CREATE ROLE friend LOGIN PASSWORD 'friend'; GRANT friend TO app""", user="postgres")
+    c.direct.sql("""
+        CREATE TABLE big (a int, b text, d date DEFAULT '2020-01-02');
+        INSERT INTO big SELECT g, repeat('x', 100) || g FROM generate_series(1, 4000) g;
+        CREATE TABLE small (a int PRIMARY KEY, b text);
+        INSERT INTO small SELECT g, 'small ' || g FROM generate_series(1, 500) g;
+        CREATE TABLE parts (a int, b text) PARTITION BY RANGE (a);
+        CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
+        CREATE TABLE parts2 PARTITION OF parts FOR VALUES FROM (100) TO (1000);
+        CREATE TABLE parts3 PARTITION OF parts FOR VALUES FROM (1000) TO (100000);
+        INSERT INTO parts SELECT a, b FROM big;
+        CREATE VIEW big_view AS SELECT a, b FROM big WHERE a > 10;
+        CREATE FUNCTION noisy(x int) RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN x; END';
+        CREATE FUNCTION stable_one(x int) RETURNS int LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN x; END';
+        CREATE FUNCTION pure(x int) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT x + 1';
+        CREATE TABLE secured (who text, pad text); ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+        INSERT INTO secured SELECT CASE WHEN g % 2 = 0 THEN 'app' ELSE 'friend' END, repeat('p', 200) FROM generate_series(1, 2000) g;
+        CREATE POLICY own ON secured USING (who = current_user); GRANT SELECT ON ALL TABLES IN SCHEMA public TO friend;
+        ANALYZE""")
+    proxy = c.start_proxy(**KEPT)
+
+    @scenario("divided: scans, filters, joins, partitions")
+    def _(d):
+        for query in ["SELECT * FROM big", "SELECT a FROM big WHERE a % 3 = 0 OR b LIKE '%77'", "select x.a, x.b from public.big as x where x.a < 3000",
+                      "SELECT b.a, s.b FROM big b JOIN small s ON s.a = b.a % 100", "SELECT * FROM big WHERE a IN (SELECT a FROM small)",
+                      "SELECT * FROM small s, big WHERE s.a = big.a", "SELECT big.a, s.b FROM big LEFT JOIN small s USING (a)",
+                      "SELECT * FROM big WHERE EXISTS (SELECT FROM small WHERE small.a = big.a)", "SELECT * FROM parts", "SELECT p.a FROM parts AS p WHERE p.a > 90",
+                      "SELECT pure(a), unnest(ARRAY[a, -a]) FROM big", "SELECT a, (SELECT count(*) FROM small) FROM big -- the end",
+                      "SELECT a AS \"from\", 'WHERE' AS x FROM ONLY big WHERE b <> ')' AND (a > 5 OR a IS NOT DISTINCT FROM 3)"]:
+            same(d, query, 4)
+
+    @scenario("one worker, or the session itself, where slices would not be exact")
+    def _(d):
+        for query in ["SELECT count(*) FROM big", "SELECT * FROM big ORDER BY a", "SELECT DISTINCT a % 7 FROM big", "SELECT a % 7, count(*) FROM big GROUP BY 1",
+                      "SELECT * FROM big LIMIT 10", "SELECT a FROM big UNION ALL SELECT a FROM big", "SELECT a FROM big UNION SELECT a FROM small",
+                      "SELECT a, row_number() OVER () FROM big WHERE a < 5", "SELECT big.a FROM small LEFT JOIN big ON big.a = small.a + 100",
+                      "SELECT * FROM big_view", "SELECT * FROM (SELECT * FROM big) x", "WITH x AS MATERIALIZED (SELECT * FROM big) SELECT * FROM x",
+                      "SELECT * FROM small", "SELECT noisy(a) FROM big", "SELECT stable_one(a) FROM big", "TABLE big", "VALUES (1)",
+                      "SELECT a FROM big FULL JOIN small USING (a)", "SELECT a FROM big FOR UPDATE", "SELECT * FROM pg_class", "SELECT now() - now(), a FROM big",
+                      "SELECT current_setting('work_mem'), a FROM big", "SELECT a FROM big AS x (a, b, c)"]:
+            same(d, query, 1)
+
+    @scenario("one snapshot, whatever others write, and VACUUM")
+    def _(d):
+        before = d.rows("SELECT count(*), sum(a), sum(hashtext(b)) FROM big")
+        equal(declare(d, "SELECT a, hashtext(b) FROM big"), 4, "divided")
+        rows = []
+        with d.retriever() as r:
+            for n, name in enumerate(d.endpoints("c")):
+                c.direct.sql(f"UPDATE big SET b = b || '!' WHERE a % 5 = {n}; DELETE FROM big WHERE a % 50 = {n}; INSERT INTO big VALUES ({n}, 'new')")
+                c.direct.sql("VACUUM big")
+                rows += r.rows(f"RETRIEVE 100 FROM ENDPOINT {name}") + r.rows(f"RETRIEVE ALL FROM ENDPOINT {name}")
+        equal([[str(len(rows)), str(sum(int(a) for a, _ in rows)), str(sum(int(h) for _, h in rows))]], before, "as it was")
+
+    @scenario("own rows that are not committed, temporary tables, savepoints: one endpoint, right rows")
+    def _(d):
+        d.run("INSERT INTO big VALUES (-1, 'mine')"); same(d, "SELECT * FROM big WHERE a < 100", 1)
+        d.run("ROLLBACK; BEGIN; CREATE TEMP TABLE big AS SELECT g AS a FROM generate_series(1, 5000) g"); same(d, "SELECT * FROM big", 1)
+        d.run("ROLLBACK; BEGIN; SAVEPOINT s"); same(d, "SELECT * FROM big", 1)
+        d.run("ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE"); same(d, "SELECT * FROM big WHERE a > 2", 1)
+        d.run("ROLLBACK"); d.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"); c.direct.sql("INSERT INTO small VALUES (-5, 'later')"); same(d, "SELECT big.a FROM big WHERE a IN (SELECT a FROM small)", 4)
+
+    @scenario("the session's settings and role are the workers'")
+    def _(d):
+        d.run("SET DateStyle = 'German'; SET extra_float_digits = 0; SET LOCAL search_path = public, pg_catalog; SET TimeZone = 'Asia/Tokyo'; SET bytea_output = 'escape'")
+        same(d, "SELECT d, a / 3.0::float8, timestamptz '2020-01-01 00:00Z', '\\x00ff'::bytea, a FROM big", 4)
+        d.run("SET standard_conforming_strings = off"); same(d, "SELECT a, 'x\\'y' FROM big WHERE b <> 'it\\'s'", 4)
+        d.run("SET standard_conforming_strings = on; SET LOCAL ROLE friend")
+        same(d, "SELECT * FROM secured", 4)
+        equal(d.rows("SELECT DISTINCT who FROM secured"), [["friend"]], "row security by role")
+        d.run("RESET ROLE"); d.run("ROLLBACK; SET ROLE friend; BEGIN"); same(d, "SELECT who, current_user FROM secured", 4)
+
+    @scenario("formats, encodings, row limits and portions through a worker")
+    def _(d):
+        d.run("SET LOCAL parallel_leader_participation = on")
+        equal(declare(d, "SELECT a, b FROM big"), 4, "divided")
+        def ask(r, *messages):
+            r.send(*messages)
+            return r.until_ready()
+        with d.retriever(more=[("client_encoding", "LATIN1")]) as r:
+            r.run("BEGIN")
+            seen = []
+            for name in d.endpoints("c"):
+                seen += [int(v[0]) for v in r.rows(f"RETRIEVE 3 FROM ENDPOINT {name}")]
+                got = ask(r, P("", f"RETRIEVE 6 FROM ENDPOINT {name}"), B("p", "", result_formats=[1, 0]), E("p", 4), E("p", 4), S())
+                seen += [struct.unpack("!i", b[6:10])[0] for k, b in got if k == "D"]
+                equal([k for k, _ in got if k in "sC"], ["s", "C"], "row limits")
+                r.run("SET client_encoding TO 'UTF8'")
+                seen += [int(v[0]) for v in r.rows(f"RETRIEVE 2 FROM ENDPOINT {name}")]
+                got = ask(r, P("", f"RETRIEVE ALL FROM ENDPOINT {name}"), B("", "", result_formats=[1]), E(), S())
+                seen += [struct.unpack("!i", b[6:10])[0] for k, b in got if k == "D"]
+                r.run("SET client_encoding TO 'LATIN1'")
+            equal((len(seen), len(set(seen)), sum(seen)), tuple(int(v) for v in c.direct.sql("SELECT count(*), count(DISTINCT a), sum(a) FROM big").split("|")), "every row once")
+
+    @scenario("cancel, errors, a reader that leaves, COMMIT and CLOSE in the middle")
+    def _(d):
+        slow = "SELECT a, CASE WHEN a > 10 THEN pg_sleep(0.05) END FROM big"
+        equal(declare(d, slow), 4, "divided"); names = d.endpoints("c")
+        with d.retriever() as r:
+            threading.Timer(0.5, lambda: one_cancel(c.proxy.host, c.proxy.port, r.pid, r.key)).start()
+            equal(r.error(f"RETRIEVE ALL FROM ENDPOINT {names[0]}")["C"], "57014", "cancelled")
+            equal(d.rows("SELECT 1"), [["1"]], "the declarer goes on")
+        equal(d.error(f"CHECK {PRC} c")["C"], "57014", "CHECK")
+        d.run("ROLLBACK; BEGIN"); declare(d, "SELECT 1 / (a - 2004) FROM big")
+        with d.retriever() as r:
+            equal(sorted({r.query(f"RETRIEVE ALL FROM ENDPOINT {n}")[-2][0] for n in d.endpoints("c")}), ["C", "E"], "one of the slices fails")
+        equal(d.error(f"CHECK {PRC} c NOWAIT")["M"], "division by zero", "CHECK")
+        for end in ["COMMIT", "CLOSE c", "leave", "die"]:
+            d.run("ROLLBACK; BEGIN"); declare(d, slow); name = d.endpoints("c")[1]
+            r = d.retriever()
+            r.send(Q(f"RETRIEVE ALL FROM ENDPOINT {name}"))
+            wait_until(lambda: c.direct.sql(WORKERS + " AND wait_event = 'PgSleep'", user="postgres") == "1", "it reads")
+            start = time.monotonic()
+            if end == "leave":
+                r.close()
+            elif end == "die":
+                c.direct.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgveneer cursor'", user="postgres")
+                equal(fields(dict(r.until_ready())["E"])["C"], "57P01", "the reader hears it")
+                equal(d.error(f"CHECK {PRC} c")["C"], "57P01", "and CHECK")
+            else:
+                d.run(end)
+                equal(fields(dict(r.until_ready())["E"])["M"], "endpoint is not available because the parallel retrieve cursor was aborted", end)
+            wait_until(lambda: c.direct.sql(WORKERS, user="postgres") == "0", "its worker ends")
+            assert time.monotonic() - start < 20, end
+            r.close()
+
+    @s.scenario("the declaring client, or its server process, dies: no worker is left")
+    def _():
+        for how in ["client", "server"]:
+            d = Declarer(c.proxy)
+            d.run("BEGIN"); declare(d, "SELECT a, pg_sleep(0.05) FROM big"); name = d.endpoints("c")[0]
+            r = d.retriever()
+            r.send(Q(f"RETRIEVE ALL FROM ENDPOINT {name}"))
+            wait_until(lambda: c.direct.sql(WORKERS, user="postgres") == "1", "it reads")
+            if how == "client":
+                d.close()
+            else:
+                c.direct.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name <> 'pgveneer cursor' AND state LIKE 'idle in tr%'", user="postgres")
+            equal(fields(dict(r.until_ready())["E"])["C"], "XX000", "the reader hears it")
+            wait_until(lambda: c.direct.sql(WORKERS, user="postgres") == "0", "no worker")
+            r.close(); d.close()
+
+    @scenario("a statement of the declaring session that waits for its own worker")
+    def _(d):
+        declare(d, "SELECT a, pg_sleep(0.05) FROM big"); name = d.endpoints("c")[0]
+        with d.retriever() as r:
+            r.send(Q(f"RETRIEVE ALL FROM ENDPOINT {name}"))
+            wait_until(lambda: c.direct.sql(WORKERS, user="postgres") == "1", "it reads")
+            e = d.error("TRUNCATE big")
+            equal((e["C"], "being used by active queries in this session" in e["M"]), ("55006", True), str(e))
+            equal(fields(dict(r.until_ready())["E"])["C"], "XX000", "the reader hears it")
+
+    @s.scenario("connections have limits: RETRIEVE waits, then 53300")
+    def _():
+        limited = c.start_proxy(name="limited", parallel_cursor_max_workers="1", parallel_cursor_endpoints="2", **KEPT)
+        from cluster import Endpoint
+        with Declarer(Endpoint("127.0.0.1", limited.settings["listen_port"])) as d:
+            d.run("BEGIN"); equal(declare(d, "SELECT a FROM big"), 2, "two endpoints"); one, two = d.endpoints("c")
+            with d.retriever() as r, d.retriever() as r2:
+                r.rows(f"RETRIEVE 1 FROM ENDPOINT {one}")
+                later = threading.Timer(0.5, lambda: r.rows(f"RETRIEVE ALL FROM ENDPOINT {one}"))
+                later.start()
+                equal(len(r2.rows(f"RETRIEVE 5 FROM ENDPOINT {two}")), 5, "waited for a place")
+                later.join()
+                with d.retriever() as r3:
+                    d.run(f"DECLARE e {PRC} FOR SELECT b FROM big")
+                    e = r3.error("RETRIEVE ALL FROM ENDPOINT e_1")
+                    equal((e["C"], e["M"]), ("53300", "too many connections for parallel retrieve cursors"), "in vain")
+
+    @s.scenario("every way to log in: workers are the client's own user, on one snapshot")
+    def _():
+        for auth, settings, endpoints in [("scram-sha-256", {}, 1), ("scram-sha-256", KEPT, 4), ("scram-sha-256", {**KEPT, "auth": "terminate"}, 4),
+                                          ("md5", KEPT, 4), ("trust", {"allow_trust_backend": "on", "keep_client_keys": "on", "parallel_cursor_min_size": "65536"}, 4)]:
+            with Cluster(auth=auth, superuser_service=True) as k:
+                k.direct.sql("CREATE TABLE big AS SELECT g AS a, repeat('x', 200) AS b FROM generate_series(1, 2000) g")
+                k.start_proxy(**settings)
+                with Declarer(k.proxy) as d:
+                    d.run("BEGIN")
+                    what = f"{auth} {settings}"
+                    equal(declare(d, "SELECT * FROM big"), endpoints, what)
+                    with d.retriever() as r:
+                        total = sum(len(r.rows(f"RETRIEVE 1 FROM ENDPOINT {n}")) for n in d.endpoints("c"))
+                        equal(total, endpoints, what)
+                        if endpoints > 1:
+                            equal(k.direct.sql("SELECT usename, count(*), count(DISTINCT backend_xmin::text) FROM pg_stat_activity WHERE application_name = 'pgveneer cursor' GROUP BY 1", user="postgres"),
+                                  "app|4|1", what)
+                        total += sum(len(r.rows(f"RETRIEVE ALL FROM ENDPOINT {n}")) for n in d.endpoints("c"))
+                        equal(total, 2000, what)
+
+sys.exit(s.finish())
