@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "hudi/handler.h"
+#include "parallel_cursor/handler.h"
 #include "proxy/encoding.h"
 #include "proxy/gate.h"
 #include "rebuild/handler.h"
@@ -24,11 +25,12 @@ static const char *const encodings[] = {"UTF8", "SJIS", "LATIN1", "GB18030"};
 
 static const struct gate *find_gate(void)
 {
-    static const struct handler *const handlers[] = {&task_handler, &hudi_handler, &rebuild_handler};
+    static const struct handler *const handlers[] = {&task_handler, &hudi_handler, &rebuild_handler,
+                                                     &parallel_cursor_handler};
     static struct gate *g;
     struct err err;
     if (g == NULL)
-        require(gate_new(handlers, 2, &g, &err));
+        require(gate_new(handlers, 4, &g, &err));
     return g;
 }
 
@@ -83,7 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct slice text = slice_of((const char *)data + 1, size - 1);
     struct gate_session s = {.standard_conforming_strings = (data[0] & 1) == 0,
-                             .client_encoding = encodings[(data[0] >> 1) % 4]};
+                             .client_encoding = encodings[(data[0] >> 1) % 4],
+                             .has_cursors = (data[0] & 8) != 0};
     struct gate_result r;
     struct arena a;
     struct err err = {.sqlstate = ""};
@@ -93,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(hold || r.verdict == GATE_PASS);
         require((r.verdict == GATE_REFUSE) == (err.sqlstate[0] != '\0'));
         if (r.verdict == GATE_REWRITE) {
-            require(r.edit_count > 0);
+            require(r.edit_count + r.cursor_count > 0);
             require((r.ask != NULL) == (r.ask_count > 0));
             check_splice(text, &r);
             check_positions(text, &r, s.client_encoding);

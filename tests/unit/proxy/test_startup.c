@@ -103,12 +103,45 @@ static void test_replication(void **state)
     buf_fini(&b);
 }
 
+static bool wants_retrieve(const char *name, const char *value)
+{
+    const char *const params[] = {"user", "u", name, value, NULL};
+    struct buf b;
+    buf_init(&b, 20000);
+    assert_true(wire_write_startup(&b, WIRE_PROTOCOL_3_0, params));
+    bool wants = startup_read(buf_slice(&b), false, false).is_retrieve;
+    buf_fini(&b);
+    return wants;
+}
+
+static void test_retrieve(void **state)
+{
+    static const char *const yes[] = {"-c gp_session_role=retrieve", "-cgp_session_rol=retrieve",
+                                      "-c geqo=off  --gp-session-role=RETRIEVE",
+                                      "-c gp_retrieve_conn=true", "--gp_retrieve_conn=on"};
+    static const char *const no[] = {"",
+                                     "-c",
+                                     "-c gp_session_role=utility",
+                                     "gp_session_role=retrieve",
+                                     "-c gp_retrieve_conn=off",
+                                     "-c gp_retrieve_conn",
+                                     "-x gp_retrieve_conn=on"};
+    (void)state;
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
+        assert_true(wants_retrieve("options", yes[i]));
+    for (size_t i = 0; i < sizeof no / sizeof no[0]; i++)
+        assert_false(wants_retrieve("options", no[i]));
+    assert_true(wants_retrieve("gp_session_role", "retrieve"));
+    assert_true(wants_retrieve("gp_retrieve_conn", "1"));
+    assert_false(wants_retrieve("gp_retrieve_conn", "false"));
+    assert_false(wants_retrieve("application_name", "gp_session_role=retrieve"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_limits),      cmocka_unit_test(test_retrieve),
+        cmocka_unit_test(test_requests),    cmocka_unit_test(test_names),
         cmocka_unit_test(test_replication),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

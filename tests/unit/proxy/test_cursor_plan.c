@@ -1,0 +1,178 @@
+/* Plans and texts of queries that are to be divided. The plans are PostgreSQL 15's, shortened. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cursor_plan.h"
+
+static struct arena arena;
+
+#define SCAN(type, aware, name, alias, more)                                                       \
+    "{\"Node Type\": \"" type "\", \"Parallel Aware\": " aware ", \"Relation Name\": \"" name      \
+    "\", \"Schema\": \"public\", \"Alias\": \"" alias "\"" more "}"
+#define GATHER(plans)                                                                              \
+    "[{\"Plan\": {\"Node Type\": \"Gather\", \"Parallel Aware\": false, \"Plans\": [" plans "]}}]"
+
+static struct cursor_plan read(const char *json)
+{
+    struct cursor_plan p;
+    assert_true(cursor_plan_read(&arena, slice_cstr(json), &p));
+    return p;
+}
+
+static void test_divisible(void **state)
+{
+    static const struct {
+        const char *json;
+        bool divisible, exclusive;
+    } rows[] = {
+        {GATHER(SCAN("Seq Scan", "true", "t", "t", "")), true, false},
+        {"[{\"Plan\": " SCAN("Seq Scan", "false", "t", "t", "") "}]", false, false},
+        {"[{\"Plan\": {\"Node Type\": \"Aggregate\", \"Plans\": [{\"Node Type\": \"Gather\", "
+         "\"Plans\": [" SCAN("Seq Scan", "true", "t", "t", "") "]}]}}]",
+         false, false},
+        {GATHER("{\"Node Type\": \"Hash Join\", \"Plans\": [" SCAN(
+             "Seq Scan", "true", "t", "t", "") "," SCAN("Seq Scan", "false", "s", "s", "") "]}"),
+         true, false},
+        {GATHER(SCAN("Seq Scan", "true", "t", "t", "") "," SCAN("Seq Scan", "true", "s", "s", "")),
+         false, false},
+        {GATHER(SCAN("Seq Scan", "true", "t", "t", "") "," SCAN(
+             "Seq Scan", "true", "s", "s", ", \"Parent Relationship\": \"InitPlan\"")),
+         true, false},
+        {GATHER(SCAN("Index Scan", "true", "t", "t", "")), false, false},
+        {GATHER("{\"Node Type\": \"Append\", \"Parallel Aware\": true, \"Plans\": [" SCAN(
+             "Seq Scan", "true", "p1", "p_1", "") "," SCAN("Seq Scan", "false", "p2", "p_2",
+                                                           "") "]}"),
+         true, false},
+        {GATHER(SCAN("Foreign Scan", "true", "t", "t", "")), false, true},
+        {"[{\"Plan\": {\"Node Type\": \"LockRows\", \"Plans\": [" SCAN("Seq Scan", "false", "t",
+                                                                       "t", "") "]}}]",
+         false, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cursor_plan p = read(rows[i].json);
+        assert_int_equal(p.is_divisible, rows[i].divisible);
+        assert_int_equal(p.is_exclusive, rows[i].exclusive);
+    }
+    struct cursor_plan p;
+    assert_false(cursor_plan_read(&arena, slice_cstr("[]"), &p));
+    assert_false(cursor_plan_read(&arena, slice_cstr("[{\"Plan\": 1}]"), &p));
+    assert_false(cursor_plan_read(&arena, slice_cstr("[{"), &p));
+    assert_true(cursor_plan_is_personal(slice_cstr("\"(now() + a)\"")));
+    assert_false(cursor_plan_is_personal(slice_cstr("\"(a + b)\"")));
+}
+
+static void test_confirms(void **state)
+{
+    (void)state;
+    struct cursor_plan whole = read(
+        GATHER(SCAN("Seq Scan", "true", "t", "x", "") "," SCAN("Seq Scan", "false", "t", "t", "")));
+#define RANGE ", \"TID Cond\": \"(x.ctid < '(5,0)'::tid)\""
+    struct cursor_plan right = read(GATHER(SCAN(
+        "Tid Range Scan", "false", "t", "x", RANGE) "," SCAN("Seq Scan", "false", "t", "t", "")));
+    struct cursor_plan wrong = read(GATHER(SCAN("Seq Scan", "false", "t", "x", "") "," SCAN(
+        "Tid Range Scan", "false", "t", "t", RANGE)));
+    struct cursor_plan both = read(GATHER(SCAN("Tid Range Scan", "false", "t", "x", RANGE) "," SCAN(
+        "Tid Range Scan", "false", "t", "t", RANGE)));
+    assert_true(cursor_plan_confirms(&whole, &right));
+    assert_false(cursor_plan_confirms(&whole, &wrong));
+    assert_false(cursor_plan_confirms(&whole, &both));
+    assert_false(cursor_plan_confirms(&whole, &whole));
+}
+
+static const char *slice_of_query(const char *query, const char *relation, const char *alias)
+{
+    struct lexer_dialect d = {true, ENCODING_UTF8};
+    struct cursor_splice s;
+    if (!cursor_plan_find(&arena, slice_cstr(query), &d, relation, alias, &s))
+        return NULL;
+    return cursor_plan_slice(&arena, &s, 5, UINT32_MAX);
+}
+
+#define COND(alias) "\"" alias "\".ctid OPERATOR(pg_catalog.>=) '(5,0)'::pg_catalog.tid"
+
+static void test_texts(void **state)
+{
+    static const struct {
+        const char *query, *relation, *alias, *sliced;
+    } rows[] = {
+        {"SELECT * FROM t", "t", "t", "SELECT * FROM t WHERE " COND("t")},
+        {"SELECT * FROM t -- end", "t", "t", "SELECT * FROM t WHERE " COND("t")},
+        {"SELECT * FROM s.t AS \"X\" WHERE a OR b", "t", "X",
+         "SELECT * FROM s.t AS \"X\" WHERE " COND("X") " AND ( a OR b)"},
+        {"SELECT a AS \"where\", 'FROM' FROM u JOIN t x ON x.a = u.a", "t", "x",
+         "SELECT a AS \"where\", 'FROM' FROM u JOIN t x ON x.a = u.a WHERE " COND("x")},
+        {"SELECT a IS DISTINCT FROM 1 FROM ONLY t", "t", "t",
+         "SELECT a IS DISTINCT FROM 1 FROM ONLY t WHERE " COND("t")},
+        {"WITH w AS (SELECT 1 FROM v WHERE true) SELECT * FROM w, t", "t", NULL,
+         "WITH w AS (SELECT 1 FROM v WHERE true) SELECT * FROM w, t WHERE " COND("t")},
+        {"SELECT * FROM t ORDER BY a", "t", "t", NULL},
+        {"SELECT * FROM t UNION ALL SELECT * FROM t", "t", "t", NULL},
+        {"SELECT * FROM t WHERE a LIMIT 1", "t", "t", NULL},
+        {"SELECT * FROM (SELECT * FROM t) t", "t", "t", NULL},
+        {"SELECT * FROM t x (a, b)", "t", "x", NULL},
+        {"SELECT * FROM t(1)", "t", "t", NULL},
+        {"SELECT * FROM t x", "t", "t", NULL},
+        {"SELECT * FROM t, s.t", "t", NULL, NULL},
+        {"SELECT * FROM t WHERE a = $1", "t", "t", NULL},
+        {"SELECT 1", "t", "t", NULL},
+        {"TABLE t", "t", "t", NULL},
+        {"SELECT * FROM t WHERE 'open", "t", "t", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *got = slice_of_query(rows[i].query, rows[i].relation, rows[i].alias);
+        if (rows[i].sliced == NULL)
+            assert_null(got);
+        else
+            assert_string_equal(got, rows[i].sliced);
+    }
+}
+
+/* The bounds grow, and slices have about the same number of pages over all tables. */
+static void test_divide(void **state)
+{
+    static const uint32_t one[] = {61729}, three[] = {84, 834, 4755}, few[] = {4};
+    uint32_t b[5];
+    (void)state;
+    cursor_plan_divide(one, 1, b, 4);
+    assert_int_equal(b[1], 15432);
+    assert_int_equal(b[2], 30864);
+    assert_int_equal(b[3], 46296);
+    cursor_plan_divide(three, 3, b, 4);
+    assert_int_equal(b[1], 667);
+    assert_int_equal(b[2], 1918);
+    assert_int_equal(b[3], 3336);
+    cursor_plan_divide(few, 1, b, 4);
+    assert_int_equal(b[1], 1);
+    assert_int_equal(b[3], 3);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    arena_init(&arena, 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    arena_fini(&arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_divisible),
+        cmocka_unit_test(test_confirms),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_divide),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
