@@ -10,7 +10,7 @@ BUILD  ?= build
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc)
 
-.PHONY: build run test test-drivers test-regress soak-rebuild bench format install fuzz clean
+.PHONY: build run test test-drivers test-regress soak-rebuild soak-cursor bench format install fuzz clean
 
 build:
 	scripts/install_packages.sh build
@@ -36,6 +36,11 @@ soak-rebuild: build
 	scripts/install_packages.sh test
 	scripts/where_postgres_reaches.sh env PGVENEER_BUILD=$(BUILD) RUNS=$${RUNS:-500} PYTHONPATH=tests/support \
 		/usr/bin/python3 tests/e2e/rebuild/test_random.py
+
+soak-cursor: build
+	scripts/install_packages.sh test
+	scripts/where_postgres_reaches.sh env PGVENEER_BUILD=$(BUILD) PYTHONPATH=tests/support \
+		/usr/bin/python3 tests/e2e/parallel_cursor/test_random.py $${CASES:-10000}
 
 bench: build
 	scripts/install_packages.sh bench
