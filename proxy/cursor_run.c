@@ -187,7 +187,8 @@ void cursor_run_feed(struct session *s)
     const char *text = good ? buf_cstr(&list) : NULL;
     if (text == NULL)
         cursor_run_refuse_no_memory(s);
-    else if (d->in_cycle && s->owed.status == 'I') /* a function call would end what is under way */
+    else if (d->needs_flush &&
+             s->owed.status == 'I') /* a function call would end what is under way */
         inject_query_with(s, &s->vendor->inject,
                           "SELECT pg_catalog.set_config('pgveneer.endpoints', $1, false)", text,
                           INJECT_FLUSH);
