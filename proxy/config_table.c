@@ -161,6 +161,14 @@ const struct config_setting config_settings[] = {
             "table of a `type 'local'` server may lie. Empty: none may."},
     {INT(hudi_sync_max_commits, "-1", -1, 1000000, "commits"), .group = G_HUDI,
      .doc = "Commits that one run takes at most. -1 and 0: no limit."},
+    {INT(hudi_scan_max_rows, "10000000", 0, 1000000000000, "rows"), .group = G_HUDI,
+     .doc = "A query on a foreign table that would bring in more rows fails with 54000. 0: no "
+            "limit."},
+    {INT(hudi_scan_max_size, "4096", 0, 1000000000, "megabytes"), .group = G_HUDI,
+     .doc = "The same by size, as rows travel in binary COPY. 0: no limit."},
+    {INT(hudi_scan_keep, "600", 1, 604800, "seconds"), .group = G_HUDI,
+     .doc = "The rows that a query brought in are dropped when no query has asked for them for so "
+            "long."},
     {TEXT(hudi_cache_dir, ""), .group = G_HUDI,
      .doc = "Folder for local copies of objects of object stores, on the worker's machine. It must "
             "belong to the worker's user, and nobody else may write to it; it is made if it is not "

@@ -159,14 +159,11 @@ static bool read_columns(struct arena *a, const struct pgresult *r, struct apply
         t->key[place - 1] = i;
         t->key_count++;
     }
-    if (t->key_count > 0)
-        return true;
-    return err_set(err, SQLSTATE_INVALID_TABLE_DEFINITION, "target table %s has no primary key",
-                   t->name);
+    return true;
 }
 
 static bool read_table(struct arena *a, const struct pgresult *r, struct apply_target *t,
-                       struct err *err)
+                       bool *is_table, struct err *err)
 {
     if (pgresult_rows(r) == 0)
         return err_set(err, SQLSTATE_UNDEFINED_TABLE, "target table with OID %u does not exist",
@@ -176,13 +173,12 @@ static bool read_table(struct arena *a, const struct pgresult *r, struct apply_t
     if (t->name == NULL || t->owner == NULL)
         return err_no_memory(err);
     const char *kind = pgresult_value(r, 0, 0);
-    if (strcmp(kind, "r") == 0 || strcmp(kind, "p") == 0)
-        return true;
-    return err_set(err, SQLSTATE_WRONG_OBJECT_TYPE, "%s is not a table", t->name);
+    *is_table = strcmp(kind, "r") == 0 || strcmp(kind, "p") == 0;
+    return true;
 }
 
-bool apply_target_read(struct arena *a, struct pgclient *c, uint32_t oid, struct apply_target *out,
-                       struct err *err)
+static bool describe(struct arena *a, struct pgclient *c, uint32_t oid, struct apply_target *out,
+                     bool *is_table, struct err *err)
 {
     struct pgresult *r;
     char text[16];
@@ -191,13 +187,32 @@ bool apply_target_read(struct arena *a, struct pgclient *c, uint32_t oid, struct
     *out = (struct apply_target){.oid = oid};
     if (!pgclient_query(c, table_query, 1, values, &r, err))
         return false;
-    bool ok = read_table(a, r, out, err);
+    bool ok = read_table(a, r, out, is_table, err);
     pgresult_free(r);
     if (!ok || !pgclient_query(c, column_query, 1, values, &r, err))
         return false;
     ok = read_columns(a, r, out, err);
     pgresult_free(r);
     return ok;
+}
+
+bool apply_target_describe(struct arena *a, struct pgclient *c, uint32_t oid,
+                           struct apply_target *out, struct err *err)
+{
+    bool is_table;
+    return describe(a, c, oid, out, &is_table, err);
+}
+
+bool apply_target_read(struct arena *a, struct pgclient *c, uint32_t oid, struct apply_target *out,
+                       struct err *err)
+{
+    bool is_table;
+    if (!describe(a, c, oid, out, &is_table, err))
+        return false;
+    if (!is_table)
+        return err_set(err, SQLSTATE_WRONG_OBJECT_TYPE, "%s is not a table", out->name);
+    return out->key_count > 0 || err_set(err, SQLSTATE_INVALID_TABLE_DEFINITION,
+                                         "target table %s has no primary key", out->name);
 }
 
 const struct apply_column *apply_target_find(const struct apply_target *t, const char *name)

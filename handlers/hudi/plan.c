@@ -309,8 +309,8 @@ static bool plan_after(struct planner *p, const struct position *at, size_t limi
     return plan_changes(p, limit, out, err);
 }
 
-static bool make_plan(struct planner *p, struct position *at, const char *upto, size_t limit,
-                      struct err *err)
+static bool make_plan(struct planner *p, struct position *at, const char *upto, bool waits,
+                      size_t limit, struct err *err)
 {
     struct hudi_plan *out = p->plan;
     bool first = at->after == NULL || at->after[0] == '\0';
@@ -320,11 +320,12 @@ static bool make_plan(struct planner *p, struct position *at, const char *upto, 
                        "\"%.64s\" is not a commit time of 14 or 17 digits", at->after);
     if (!planner_start(p, err))
         return false;
-    if (p->timeline.restoring)
+    out->restoring = p->timeline.restoring;
+    if (out->restoring)
         return true; /* commits vanish one by one until the restore is complete */
     if (upto != NULL && !planner_stop_at(p, upto, err))
         return false;
-    if (!planner_stop_before_pending(p, first ? NULL : at->key, err))
+    if (waits && !planner_stop_before_pending(p, first ? NULL : at->key, err))
         return false;
     if (first)
         return plan_snapshot(p, HUDI_PLAN_FULL, NULL, limit, out, err);
@@ -352,7 +353,7 @@ bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const char *aft
     struct planner p = {.arena = a, .table = t, .plan = out};
     struct position at = {.after = after, .after_completed = after_completed};
     size_t limit = max_commits <= 0 ? SIZE_MAX : (size_t)max_commits;
-    if (!make_plan(&p, &at, NULL, limit, err))
+    if (!make_plan(&p, &at, NULL, true, limit, err))
         return false;
     count_left(&p, out);
     return true;
@@ -363,7 +364,7 @@ bool hudi_plan_between(struct arena *a, const struct hudi_table *t, const char *
 {
     struct planner p = {.arena = a, .table = t, .plan = out};
     struct position at = {.after = after};
-    return make_plan(&p, &at, upto, SIZE_MAX, err);
+    return make_plan(&p, &at, upto, false, SIZE_MAX, err);
 }
 
 bool hudi_instants_list(struct arena *a, const struct hudi_table *t, struct hudi_names *out,

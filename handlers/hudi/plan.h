@@ -88,6 +88,7 @@ struct hudi_plan {
     int64_t flushed_ms;       /* completion of `to`, Unix time in milliseconds, UTC */
     size_t commits;           /* completed commits in (after, to] */
     const char *reason;       /* RECONCILE, else NULL */
+    bool restoring;           /* NOTHING, because a restore is under way */
     bool after_is_ahead;      /* `after` is later than the newest commit: a WARNING */
     size_t left;              /* completed commits that this run leaves for later ones */
     int64_t left_since_ms;    /* completion of the first of them, as flushed_ms; 0: none */
@@ -119,6 +120,7 @@ MUST_USE bool hudi_plan_make(struct arena *a, const struct hudi_table *t, const 
  *         rows of `read` with a time of `commit_times`; RECONCILE where that way is lost
  * upto    any time of 14 or 17 digits; NULL: the newest commit. A state whose files were cleaned
  *         cannot be had: then the plan goes on to the next one that is whole, which `to` names
+ * Pending commits do not hold anything up: a query asks for what is there now.
  * Errors  as above */
 MUST_USE bool hudi_plan_between(struct arena *a, const struct hudi_table *t, const char *after,
                                 const char *upto, struct hudi_plan *out, struct err *err);

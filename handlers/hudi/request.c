@@ -24,6 +24,8 @@ static const struct {
     {"options", request_options},
     {"commit", request_commit},
     {"sync", request_sync},
+    {"scan", request_scan},
+    {"sweep", request_sweep},
 };
 
 static request_fn *find_kind(const struct job *j)

@@ -22,6 +22,11 @@ MUST_USE request_fn request_commit;
 /* request_sync.c: {"rows": n, "commit": …, "full": bool, "notes": …} */
 MUST_USE request_fn request_sync;
 
+/* request_scan.c: the rows of a foreign table as "shown" says, into a copy that queries read; {} */
+MUST_USE request_fn request_scan;
+/* Drops copies that are old; a task that comes again. {} */
+MUST_USE request_fn request_sweep;
+
 /* A parameter that holds the OID of the foreign table, as text. */
 MUST_USE bool request_source(struct job *job, struct arena *a, const char **oid, struct err *err);
 

@@ -10,11 +10,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "duck_job.h"
 #include "store.h"
 #include "sync.h"
 
-#define DUCK_MEMORY_MB 256
-#define DUCK_THREADS 2
 #define RECORD_KEY_COLUMN "_hoodie_record_key"
 #define SETUP_TEXT_BYTES ((size_t)1 << 20)
 
@@ -259,22 +258,10 @@ bool sync_open(struct sync *s, struct err *err)
            open_table(s, err) && read_columns(s, err) && check_key(s, err);
 }
 
-static bool must_stop(void *arg)
-{
-    return job_must_stop(arg);
-}
-
 bool sync_start(struct sync *s, struct err *err)
 {
-    if (!scratch_open(&s->a, NULL, &s->scratch, err))
-        return false;
-    struct duck_settings settings = {.library = s->job->settings->duckdb_library,
-                                     .temp_directory = s->scratch.folder,
-                                     .memory_mb = DUCK_MEMORY_MB,
-                                     .threads = DUCK_THREADS,
-                                     .must_stop = must_stop,
-                                     .arg = s->job};
-    return duck_open(&settings, &s->duck, err) && apply_new(s->db, &s->spec, &s->apply, err);
+    return duck_job_open(s->job, &s->a, &s->scratch, &s->duck, err) &&
+           apply_new(s->db, &s->spec, &s->apply, err);
 }
 
 void sync_close(struct sync *s)

@@ -64,6 +64,10 @@ struct apply_target {
 /* Everything from `a`. Errors: 42P01 gone, 42809 not a table, 42P16 no primary key */
 MUST_USE bool apply_target_read(struct arena *a, struct pgclient *c, uint32_t oid,
                                 struct apply_target *out, struct err *err);
+/* Name, owner and columns of any relation, a view for example; without what only a target must have.
+ * Errors: 42P01 gone */
+MUST_USE bool apply_target_describe(struct arena *a, struct pgclient *c, uint32_t oid,
+                                    struct apply_target *out, struct err *err);
 /* Column by name, letter case included. NULL: none. */
 const struct apply_column *apply_target_find(const struct apply_target *t, const char *name);
 /* May rows be copied straight into the table? Only where nothing that a user wrote runs: a plain

@@ -27,6 +27,9 @@ struct job_settings {                    /* from the configuration; borrowed, co
     const char *service;                 /* libpq string of the service login */
     const char *hudi_local_roots;        /* comma-separated absolute folders; empty: none */
     int64_t hudi_sync_max_commits;       /* -1 and 0: no limit */
+    int64_t hudi_scan_max_rows;          /* 0: no limit, as the next */
+    int64_t hudi_scan_max_bytes;
+    int64_t hudi_scan_keep_s;
     const char *duckdb_library;          /* path of libduckdb.so */
     const char *hudi_cache_dir;          /* local copies of objects; empty: the default folder */
     int64_t hudi_cache_bytes;            /* kept there at most */

@@ -19,6 +19,7 @@ import cluster  # noqa: E402
 MASKS = [
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{8}fffe\b"), "<task id>"),
     (re.compile(r"\b20[2-9]\d-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-]\d\d\b"), "<time>"),
+    (re.compile(r"^(DETAIL:  )\d+\.[\w+/=]+\.[0-9a-f]{64}$", re.M), r"\1<sealed message>"),
     (re.compile(r"^LOCATION:.*\n", re.M), ""),
     (re.compile(r"^psql:\S*:\d+: ", re.M), ""),
 ]

@@ -1,0 +1,410 @@
+/* SELECT on a foreign table: the rows of the Hudi table, brought into a copy (009_hudi_scan.sql).
+ *
+ *   plan ──► a copy of this state is there: it was looked at now, done
+ *        └─► one transaction: table, COPY, its row in hudi_copy; then what it replaces is dropped
+ *
+ * The copy has base types, as staging tables do (apply.h): nothing of a user's runs here. It is made
+ * and filled in one transaction, so COPY can freeze its rows: who reads them first need not write.
+ *
+ * An incremental query shows the rows of the state at the end of its window that commits of the window
+ * wrote, by _hoodie_commit_time. Where the way from the start is lost (archived, cleaned) all of
+ * the state is read, and the rows are chosen in the same way. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "apply/target.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "duck_job.h"
+#include "protocol/copy_binary.h"
+#include "relation.h"
+#include "request.h"
+#include "store.h"
+#include "timeline.h"
+
+#define SCAN_SQL_BYTES ((size_t)64 << 20)
+#define SCAN_BUFFER_BYTES ((size_t)1 << 30)
+#define SCAN_FLUSH_BYTES ((size_t)256 << 10)
+
+struct scan {
+    struct job *job;
+    struct arena *a;
+    const char *relid;        /* of the foreign table, as text */
+    const char *after, *upto; /* the window; NULL: none, to the newest */
+    const char *key;          /* of the copy */
+    const char *checked;      /* time before the store was looked at */
+    struct objstore *store;   /* owns */
+    struct hudi_table table;
+    struct hudi_plan plan;
+    struct apply_target view; /* the columns that the foreign table declares */
+    struct columns columns;
+    struct duck *duck; /* owns */
+    struct scratch scratch;
+    struct relation relation;
+    const char *where; /* rows of the window; NULL: all */
+    const char *name;  /* of the copy's table */
+    struct buf rows;
+    int64_t row_count, byte_count;
+};
+
+/* ---- what is to be read ---- */
+
+static bool read_params(struct scan *s, struct err *err)
+{
+    const struct json_val *shown = json_find(s->job->params, "shown");
+    const char *values[] = {s->job->task_id};
+    struct pgresult *r;
+    s->after = json_as_text(json_find(shown, "after"));
+    s->upto = json_as_text(json_find(shown, "upto"));
+    if (!request_source(s->job, s->a, &s->relid, err) ||
+        !pgclient_query(s->job->db,
+                        "SELECT pgveneer.hudi_copy_key((params ->> 'ftable_oid')::oid,"
+                        "                              params -> 'shown'),"
+                        "       pg_catalog.clock_timestamp()"
+                        "  FROM pgveneer.task WHERE task_id = $1",
+                        1, values, &r, err))
+        return false;
+    bool found = pgresult_rows(r) == 1 && pgresult_value(r, 0, 0) != NULL;
+    s->key = found ? arena_copy_cstr(s->a, pgresult_value(r, 0, 0)) : NULL;
+    s->checked = found ? arena_copy_cstr(s->a, pgresult_value(r, 0, 1)) : NULL;
+    pgresult_free(r);
+    if (!found)
+        return err_set(err, SQLSTATE_UNDEFINED_TABLE, "foreign table with OID %s does not exist",
+                       s->relid);
+    return (s->key != NULL && s->checked != NULL) || err_no_memory(err);
+}
+
+static bool is_behind(const char *time, const char *limit)
+{
+    char a[INSTANT_KEY_SIZE], b[INSTANT_KEY_SIZE];
+    return instant_key_read(time, a) && instant_key_read(limit, b) && strcmp(a, b) > 0;
+}
+
+static bool check_plan(const struct scan *s, struct err *err)
+{
+    if (s->plan.restoring) {
+        err_set(err, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the Hudi table is being restored");
+        return err_hint(err, "Try again when the restore is complete.");
+    }
+    if (s->upto != NULL && s->plan.to != NULL && is_behind(s->plan.to, s->upto) &&
+        s->table.layout == 1) {
+        err_set(err, SQLSTATE_UNDEFINED_FILE, "the state of the Hudi table at %s is gone", s->upto);
+        return err_detail(err, "Files that it needs were cleaned.");
+    }
+    return true;
+}
+
+static bool make_plan(struct scan *s, struct err *err)
+{
+    if (s->after != NULL && !s->table.has_meta_fields) {
+        err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                "incremental queries need the meta fields of the Hudi table");
+        return err_detail(err, "Property \"hoodie.populate.meta.fields\" is false.");
+    }
+    if (!hudi_plan_between(s->a, &s->table, s->after, s->upto, &s->plan, err))
+        return false;
+    if (s->plan.kind == HUDI_PLAN_RECONCILE && s->upto != NULL &&
+        !hudi_plan_between(s->a, &s->table, NULL, s->upto, &s->plan, err))
+        return false;
+    return check_plan(s, err);
+}
+
+static bool open_table(struct scan *s, struct err *err)
+{
+    return hudi_store_open(s->a, s->job, s->relid, &s->store, err) &&
+           hudi_table_open(s->a, s->store, &s->table, err) && make_plan(s, err);
+}
+
+/* ---- the rows of the window ---- */
+
+static size_t find_instant(const struct hudi_names *all, const char *time)
+{
+    for (size_t i = 0; time != NULL && i < all->count; i++)
+        if (strcmp(all->items[i], time) == 0)
+            return i;
+    return SIZE_MAX;
+}
+
+/* Commits are in the timeline's order; a start that is none of them is a time. */
+static bool is_in_window(const struct scan *s, const struct hudi_names *all, size_t start, size_t i)
+{
+    return start == SIZE_MAX ? is_behind(all->items[i], s->after) : i > start;
+}
+
+/* Rows of archived commits have no instant on the timeline any more: their time tells. */
+static void put_archived(struct buf *b, const struct hudi_names *all, const char *after)
+{
+    char key[INSTANT_KEY_SIZE];
+    if (!instant_key_read(after, key))
+        return;
+    buf_append_cstr(b, " OR (rpad(ct, 17, '9') > ");
+    duck_put_text(b, key);
+    buf_append_cstr(b, " AND ct NOT IN (''");
+    for (size_t i = 0; i < all->count; i++) {
+        buf_append_cstr(b, ", ");
+        duck_put_text(b, all->items[i]);
+    }
+    buf_append_cstr(b, "))");
+}
+
+static bool choose_rows(struct scan *s, struct err *err)
+{
+    struct hudi_names all;
+    struct buf b;
+    if (s->after == NULL || s->plan.kind == HUDI_PLAN_NOTHING)
+        return true;
+    if (!hudi_instants_list(s->a, &s->table, &all, err))
+        return false;
+    size_t start = find_instant(&all, s->after), end = find_instant(&all, s->plan.to);
+    buf_init(&b, SCAN_SQL_BYTES);
+    buf_append_cstr(&b, "ct IN (''");
+    for (size_t i = 0; i < all.count && (end == SIZE_MAX || i <= end); i++) {
+        if (!is_in_window(s, &all, start, i))
+            continue;
+        buf_append_cstr(&b, ", ");
+        duck_put_text(&b, all.items[i]);
+    }
+    buf_append_cstr(&b, ")");
+    if (start == SIZE_MAX)
+        put_archived(&b, &all, s->after);
+    const char *text = buf_cstr(&b);
+    s->where = text == NULL ? NULL : arena_copy_cstr(s->a, text);
+    buf_fini(&b);
+    return s->where != NULL || err_no_memory(err);
+}
+
+/* ---- columns ---- */
+
+static bool read_columns(struct scan *s, struct err *err)
+{
+    uint32_t oid = (uint32_t)strtoul(s->relid, NULL, 10);
+    if (!apply_target_describe(s->a, s->job->db, oid, &s->view, err))
+        return false;
+    size_t n = s->view.count;
+    size_t *key = arena_alloc_array(s->a, n + 1, sizeof *key);
+    s->columns = (struct columns){.commit_fields = s->table.has_meta_fields, .key = key};
+    s->columns.items = arena_alloc_array(s->a, n + 1, sizeof *s->columns.items);
+    if (key == NULL || s->columns.items == NULL)
+        return err_no_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        const struct apply_column *c = &s->view.columns[i];
+        s->columns.items[s->columns.count++] =
+            (struct column){.target = c, .place = i, .source = c->name};
+        for (size_t k = 0; k < s->table.record_key.count; k++) /* for error messages */
+            if (strcasecmp(s->table.record_key.items[k], c->name) == 0)
+                key[s->columns.key_count++] = i;
+    }
+    return true;
+}
+
+static bool make_copy(struct scan *s, struct err *err)
+{
+    struct buf b;
+    struct pgresult *r;
+    buf_init(&b, SCAN_SQL_BYTES);
+    for (size_t i = 0; i < s->view.count; i++)
+        buf_printf(&b, "%sc%zu %s", i == 0 ? "" : ", ", i + 1, s->view.columns[i].stage_type);
+    const char *values[] = {s->relid, buf_cstr(&b)};
+    bool ok = values[1] == NULL
+                  ? err_no_memory(err)
+                  : pgclient_query(s->job->db, "SELECT pgveneer.make_hudi_copy($1::oid, $2)", 2,
+                                   values, &r, err);
+    buf_fini(&b);
+    if (!ok)
+        return false;
+    s->name = arena_copy_cstr(s->a, pgresult_value(r, 0, 0));
+    pgresult_free(r);
+    return s->name != NULL || err_no_memory(err);
+}
+
+/* ---- rows ---- */
+
+static bool too_large(const struct scan *s, const char *limit, int64_t value, struct err *err)
+{
+    err_set(err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED,
+            "foreign table %s has more than %lld %s to be read by a query", s->view.name,
+            (long long)value, limit);
+    return err_hint(err,
+                    "Keep a table in step with it by hudi_sync_task_submit and query that, read a "
+                    "smaller window, or raise the settings hudi_scan_max_rows and "
+                    "hudi_scan_max_size of pgveneer.");
+}
+
+static bool check_size(const struct scan *s, struct err *err)
+{
+    const struct job_settings *limits = s->job->settings;
+    if (limits->hudi_scan_max_rows > 0 && s->row_count > limits->hudi_scan_max_rows)
+        return too_large(s, "rows", limits->hudi_scan_max_rows, err);
+    if (limits->hudi_scan_max_bytes > 0 && s->byte_count > limits->hudi_scan_max_bytes)
+        return too_large(s, "MB", limits->hudi_scan_max_bytes / 1000000, err);
+    return true;
+}
+
+static bool flush(struct scan *s, struct err *err)
+{
+    if (s->rows.failed)
+        return err_set(err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED, "rows are too large to be sent");
+    s->byte_count += (int64_t)buf_length(&s->rows);
+    bool ok = pgclient_copy_put(s->job->db, buf_data(&s->rows), buf_length(&s->rows), err);
+    buf_clear(&s->rows);
+    return ok && check_size(s, err);
+}
+
+static bool send_chunks(struct scan *s, struct duck_result *r, struct err *err)
+{
+    struct encoder *e = NULL;
+    const struct duck_chunk *chunk;
+    bool ok = duck_next(r, &chunk, err);
+    if (ok && chunk != NULL)
+        ok = encoder_new(&s->columns, COLUMNS_LOAD, chunk, &e, err);
+    while (ok && chunk != NULL) {
+        s->row_count += (int64_t)chunk->rows;
+        ok = encoder_put(e, chunk, &s->rows, err) &&
+             (buf_length(&s->rows) < SCAN_FLUSH_BYTES || flush(s, err)) &&
+             duck_next(r, &chunk, err);
+    }
+    encoder_free(e);
+    return ok;
+}
+
+static bool put_query(struct scan *s, size_t group, struct buf *b, struct err *err)
+{
+    buf_append_cstr(b, "SELECT ");
+    for (size_t i = 0; i < s->columns.count; i++)
+        buf_printf(b, "%sc%zu", i == 0 ? "" : ", ", i);
+    buf_append_cstr(b, " FROM (");
+    enum columns_part part = s->where == NULL ? COLUMNS_LOAD : COLUMNS_ROW;
+    if (!relation_put_group(b, &s->relation, group, part, err))
+        return false;
+    buf_printf(b, ") r%s%s", s->where == NULL ? "" : " WHERE ", s->where == NULL ? "" : s->where);
+    return true;
+}
+
+static bool send_group(struct scan *s, size_t group, struct err *err)
+{
+    struct duck_result *r;
+    struct buf b;
+    buf_init(&b, SCAN_SQL_BYTES);
+    bool ok = put_query(s, group, &b, err);
+    const char *sql = ok ? buf_cstr(&b) : NULL;
+    if (ok && sql == NULL)
+        ok = err_no_memory(err);
+    ok = ok && duck_query(s->duck, sql, &r, err);
+    buf_fini(&b);
+    if (!ok)
+        return false;
+    ok = send_chunks(s, r, err);
+    duck_result_free(r);
+    return ok;
+}
+
+static bool send_rows(struct scan *s, struct err *err)
+{
+    bool ok = true;
+    copy_put_header(&s->rows);
+    for (size_t i = 0; ok && i < s->relation.count; i++)
+        ok = send_group(s, i, err);
+    copy_put_trailer(&s->rows);
+    return ok && flush(s, err);
+}
+
+static bool fill_copy(struct scan *s, struct err *err)
+{
+    int64_t rows;
+    char *sql = arena_printf(s->a, "COPY pgveneer.%s FROM STDIN (FORMAT binary, FREEZE)", s->name);
+    if (sql == NULL)
+        return err_no_memory(err);
+    if (!pgclient_copy_begin(s->job->db, sql, err))
+        return false;
+    if (!send_rows(s, err)) {
+        pgclient_copy_abort(s->job->db, "the Hudi table could not be read");
+        return false;
+    }
+    return pgclient_copy_end(s->job->db, &rows, err);
+}
+
+/* ---- the copy and its row ---- */
+
+static const char *state_of(struct scan *s)
+{
+    return s->plan.to == NULL ? "" : arena_printf(s->a, "%s/%s", s->plan.to, s->plan.to_completed);
+}
+
+static bool check_copy(struct scan *s, bool *fresh, struct err *err)
+{
+    const char *values[] = {s->key, state_of(s), s->checked};
+    struct pgresult *r;
+    if (!pgclient_query(s->job->db, "SELECT pgveneer.check_hudi_copy($1, $2, $3::timestamptz)", 3,
+                        values, &r, err))
+        return false;
+    *fresh = pgresult_bool(r, 0, 0);
+    pgresult_free(r);
+    return true;
+}
+
+static bool put_copy(struct scan *s, struct err *err)
+{
+    char rows[24], bytes[24], every[24];
+    int64_t keep = s->job->settings->hudi_scan_keep_s;
+    const char *values[] = {s->key, s->relid, s->name, state_of(s), rows, bytes, s->checked, every};
+    snprintf(rows, sizeof rows, "%lld", (long long)s->row_count);
+    snprintf(bytes, sizeof bytes, "%lld", (long long)s->byte_count);
+    snprintf(every, sizeof every, "%lld s", (long long)(keep < 5 ? keep : keep / 2 + 1));
+    return pgclient_query(
+        s->job->db,
+        "SELECT pgveneer.put_hudi_copy($1, $2::oid, $3, $4, $5::bigint,"
+        "                              $6::bigint, $7::timestamptz, $8::interval)",
+        ARRAY_LEN(values), values, NULL, err);
+}
+
+static bool load(struct scan *s, struct err *err)
+{
+    job_phase(s->job, "read");
+    if (!read_columns(s, err) || !choose_rows(s, err) ||
+        !duck_job_open(s->job, s->a, &s->scratch, &s->duck, err) ||
+        !relation_open(s->a, s->duck, &s->table, &s->columns, &s->plan.read, &s->relation, err))
+        return false;
+    job_phase(s->job, "stage");
+    return job_begin(s->job, err) && make_copy(s, err) && fill_copy(s, err) && put_copy(s, err) &&
+           job_commit_step(s->job, err);
+}
+
+/* Those that are being read stay until the next time. */
+static bool sweep(struct job *job, const char *task, struct err *err)
+{
+    char keep[24];
+    const char *values[] = {keep, task};
+    snprintf(keep, sizeof keep, "%lld s", (long long)job->settings->hudi_scan_keep_s);
+    return pgclient_query(job->db, "SELECT pgveneer.sweep_hudi_copies($1::interval, $2)", 2, values,
+                          NULL, err);
+}
+
+static bool bring(struct scan *s, struct err *err)
+{
+    bool fresh;
+    if (!read_params(s, err) || !open_table(s, err) || !check_copy(s, &fresh, err))
+        return false;
+    return fresh || (load(s, err) && sweep(s->job, NULL, err));
+}
+
+bool request_scan(struct job *job, struct arena *a, struct buf *answer, struct err *err)
+{
+    struct scan s = {.job = job, .a = a};
+    buf_init(&s.rows, SCAN_BUFFER_BYTES);
+    bool ok = bring(&s, err);
+    duck_close(s.duck);
+    scratch_close(&s.scratch);
+    objstore_close(s.store);
+    buf_fini(&s.rows);
+    buf_append_cstr(answer, "{}");
+    return ok;
+}
+
+bool request_sweep(struct job *job, struct arena *a, struct buf *answer, struct err *err)
+{
+    (void)a;
+    buf_append_cstr(answer, "{}");
+    return sweep(job, job->task_id, err);
+}
