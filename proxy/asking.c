@@ -102,7 +102,7 @@ bool asking_on_notice(struct session *s, struct slice body)
     log_debug(s->who, "a function asks, %zu bytes", message.len);
     free(a->last);
     a->last = text;
-    a->in_block = s->owed.status != 'I';
+    a->in_block = s->owed.status != 'I' || s->owed.completed;
     a->has_next = true;
     if (a->sent == NULL)
         send_last(a);

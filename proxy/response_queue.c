@@ -230,6 +230,7 @@ static void on_ready(struct response_queue *q, char status)
 {
     bool is_end = q->count > 0 && at(q, 0)->kind == RQ_SYNC;
     q->status = status;
+    q->completed = false;
     if (q->count > 0 && can_cause(at(q, 0)->kind, 'Z'))
         finish(q);
     if (q->count > 0)
@@ -287,6 +288,8 @@ void response_queue_advance(struct response_queue *q, char type, char status)
     case 'C':
     case 's':
     case 'I':
+        if (e != NULL && e->fate == RQ_FORWARD && can_cause(e->kind, type))
+            q->completed = true;
         if (e != NULL && e->kind == RQ_EXECUTE) {
             q->copying_in = false;
             finish(q);

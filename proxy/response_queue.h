@@ -49,6 +49,8 @@ struct response_queue {
     char status;         /* of the last ReadyForQuery: I, T or E; 0 before the first */
     bool skipping;       /* after an error in the extended protocol: until the next Sync */
     bool copying_in;     /* the server takes CopyData now; no CopyDone or CopyFail is under way */
+    bool completed;      /* a command of the client ended since the last ReadyForQuery: what comes now
+                            is in a transaction with it */
     bool in_cycle;       /* extended messages were sent that no Sync has closed, */
     bool has_bound;      /* and among them a Bind, */
     bool has_executed;   /* or an Execute: a Sync would end more than the cycle */

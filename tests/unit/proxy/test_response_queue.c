@@ -326,6 +326,35 @@ static void test_status_is_copied(void **state)
     response_queue_fini(&q);
 }
 
+/* Did a command of the client end in the transaction that the next one is in? */
+static void test_completed_commands(void **state)
+{
+    static const struct {
+        const char *conversation;
+        bool completed;
+    } cases[] = {
+        {">Q =T =D", false},
+        {">Q =C", true},
+        {">Q =I", true},
+        {">Q =C =Z >Q", false},
+        {">PBES =1 =2 =D", false},
+        {">PBEPBES =1 =2 =C =1 =2", true},
+        {">PBES =1 =2 =C =Z >PBES =1 =2", false},
+        {"+PBES -1 -2 -C -Z >PBES =1 =2", false},
+        {"+PBE >PBE -1 -2 -C =1 =2 =D", false}, /* ours is none of the client's */
+        {">PBES =1 =E =Z", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct response_queue q;
+        response_queue_init(&q, free_test_note);
+        play(&q, cases[i].conversation);
+        if (q.completed != cases[i].completed)
+            fail_msg("%s", cases[i].conversation);
+        response_queue_fini(&q);
+    }
+}
+
 static void test_limit_and_release_of_the_ring(void **state)
 {
     struct response_queue q;
@@ -362,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_answers_come_at_their_place),
         cmocka_unit_test(test_notes_belong_to_their_answers),
         cmocka_unit_test(test_status_is_copied),
+        cmocka_unit_test(test_completed_commands),
         cmocka_unit_test(test_limit_and_release_of_the_ring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
