@@ -6,8 +6,23 @@ DROP FUNCTION pgveneer.comes_later(text);
 DROP PROCEDURE pgveneer.hudi_sync(regclass, regclass, text);
 DROP PROCEDURE pgveneer.hudi_sync_custom(regclass, regclass, text, text);
 
+-- Would row security or a rule come between the role and the table, which a synchronization writes as the
+-- table's owner?
+CREATE FUNCTION pgveneer.is_guarded_from(target oid, role oid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM pg_class c, pg_roles r
+                    WHERE c.oid = target AND r.oid = role AND c.relrowsecurity
+                      AND NOT (r.rolsuper OR r.rolbypassrls
+                               OR pg_has_role(role, c.relowner, 'USAGE') AND NOT c.relforcerowsecurity))
+        OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = target AND ev_type IN ('2', '3', '4'))
+        OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = target AND c.relkind IN ('r', 'p')
+                          AND c.relnamespace::regnamespace::text NOT IN
+                              ('pg_catalog', 'pg_toast', 'information_schema', 'pgveneer', 'hudi'))
+$$;
+
 -- What the proxy asks before it makes a task of a request. The functions below have asked more, in the
--- caller's name.
+-- caller's name; here is what protects others from a message that somebody made up.
 CREATE OR REPLACE FUNCTION pgveneer.check_request(role oid, category text, params jsonb) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -28,6 +43,9 @@ BEGIN
                            AND has_table_privilege(role, target, 'UPDATE'), false) THEN
         RAISE EXCEPTION 'permission denied for table %', coalesce(pgveneer.qualified_name(target), '')
             USING ERRCODE = '42501';
+    ELSIF params ->> 'kind' = 'sync' AND pgveneer.is_guarded_from(target, role) THEN
+        RAISE EXCEPTION 'cannot synchronize into "%"', pgveneer.qualified_name(target)
+            USING ERRCODE = '0A000';
     END IF;
 END $$;
 

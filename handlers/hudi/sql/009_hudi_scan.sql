@@ -152,7 +152,8 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Puts a copy that was loaded in the place of the one before, and has old ones looked for.
+-- Puts a copy that was loaded in the place of the one before, and has old ones looked for. A table has
+-- eight copies at most, of different windows: those that were used last.
 CREATE FUNCTION pgveneer.put_hudi_copy(key text, rel oid, name text, of_state text, rows bigint, bytes bigint,
                                        checked timestamptz, look_every interval) RETURNS void
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -163,6 +164,9 @@ AS $$
        SET table_name = excluded.table_name, state = excluded.state, row_count = excluded.row_count,
            byte_count = excluded.byte_count, loaded_at = excluded.loaded_at,
            checked_at = excluded.checked_at, used_at = excluded.used_at;
+    DELETE FROM pgveneer.hudi_copy
+     WHERE copy_key IN (SELECT c.copy_key FROM pgveneer.hudi_copy c WHERE c.relid = rel
+                         ORDER BY c.used_at DESC OFFSET 8);
     INSERT INTO pgveneer.task (task_id, category, what, params, run_every, next_start_time)
     VALUES ('00000000-0000-0000-0000-00000000fffe', 'HudiRequest', 'drops old copies of Hudi tables',
             '{"kind": "sweep"}', look_every, clock_timestamp() + look_every)

@@ -161,6 +161,13 @@ def windows(w):
         equal(sql(between("20000101000000")), "a1,a2,a3,b4,b5,b6,c7")
         equal(sql(between(c[2], c[1])), "")
 
+    @s.scenario("of many windows only the last copies stay")
+    def _():
+        for day in range(10, 20):
+            sql(between(f"200001{day}000000"))
+        wait_until(lambda: w.h.sql("SELECT count(*) FROM pgveneer.hudi_copy WHERE relid = 'ft'::regclass") == "8" and
+                   w.copies() == w.h.sql("SELECT count(*) FROM pgveneer.hudi_copy", user="postgres"), "eight copies")
+
     @s.scenario("snapshot, RESET and another session see all of it; two windows in one session")
     def _():
         equal(sql(between(c[1]) + "; RESET hoodie.public.ft.consume.mode; SELECT count(*) FROM ft"), "c7\n7")
