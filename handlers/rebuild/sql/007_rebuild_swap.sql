@@ -177,6 +177,7 @@ AS $$
            SELECT confrelid AS other FROM pg_constraint WHERE conrelid = r.relid AND contype = 'f'
            UNION SELECT conrelid FROM pg_constraint WHERE confrelid = r.relid AND contype = 'f') k
      WHERE r.query_id = id AND k.other <> r.relid
+       AND has_table_privilege(k.other, 'UPDATE, DELETE, TRUNCATE') -- else the statement itself asks for it
 $$;
 
 -- What is read afresh at each attempt, as one value.
