@@ -353,12 +353,20 @@ BEGIN
             END IF;
         END IF;
     END LOOP;
+    SELECT q.relname INTO part FROM pgveneer.task y, jsonb_array_elements(hologres.task_properties(id)) p
+      JOIN pg_class q ON q.oid = hologres.find_order_index(r.new_relid, p ->> 'value')
+     WHERE y.task_id = id AND p ->> 'name' = 'clustering_key' AND p ->> 'value' <> '' AND n.relkind = 'r';
+    IF FOUND THEN
+        statement := format('ALTER TABLE %s CLUSTER ON %I', target, coalesce((SELECT e ->> 'name'
+            FROM jsonb_array_elements(r.plan -> 'indexes') e WHERE e ->> 'tmp_name' = part), part));
+        RETURN NEXT;
+    END IF;
     -- sequences of identity columns, and of columns that were added
     FOR x IN SELECT a.attname, q.oid, q.relname, q.relowner, q.relacl, b.oid AS before,
-                    b.relname AS before_name, b.relacl AS before_acl
+                    b.relname AS before_name, b.relacl AS before_acl, b.atttypid = a.atttypid AS same_type
                FROM pg_depend d JOIN pg_class q ON q.oid = d.objid AND q.relkind = 'S'
                JOIN pg_attribute a ON a.attrelid = r.new_relid AND a.attnum = d.refobjsubid
-               LEFT JOIN (SELECT o.*, e.attname FROM pg_depend f JOIN pg_class o ON o.oid = f.objid
+               LEFT JOIN (SELECT o.*, e.attname, e.atttypid FROM pg_depend f JOIN pg_class o ON o.oid = f.objid
                              AND o.relkind = 'S'
                             JOIN pg_attribute e ON e.attrelid = r.relid AND e.attnum = f.refobjsubid
                            WHERE f.classid = 'pg_class'::regclass AND f.refclassid = 'pg_class'::regclass
@@ -370,6 +378,11 @@ BEGIN
         statement := format('ALTER SEQUENCE %s RENAME TO %I', hologres.qualified_name(x.oid), coalesce(
                         x.before_name, hologres.own_name(r.relid, ARRAY[x.attname], 'seq')));
         RETURN NEXT;
+        IF x.before IS NOT NULL AND x.same_type THEN -- LIKE made it a bigint
+            statement := format('ALTER SEQUENCE %s AS %s', part, (SELECT format_type(seqtypid, NULL)
+                                FROM pg_sequence WHERE seqrelid = x.before));
+            RETURN NEXT;
+        END IF;
         IF x.before IS NOT NULL THEN
             statement := format('SELECT pg_catalog.setval(%L::pg_catalog.regclass, last_value, is_called) '
                 'FROM %s.%I', part, schema,
