@@ -332,7 +332,9 @@ static bool first_pass(struct rebuild *r, struct err *err)
 static bool build_index(struct rebuild *r, const char *definition, const char *constraint,
                         struct err *err)
 {
-    return job_begin(r->job, err) && pgclient_run(r->job->db, definition, err) &&
+    return job_begin(r->job, err) &&
+           copy_run_each(r, "SELECT hologres.setting_statements($1, true)", err) &&
+           pgclient_run(r->job->db, definition, err) &&
            (constraint == NULL || pgclient_run(r->job->db, constraint, err)) &&
            job_commit_step(r->job, err);
 }

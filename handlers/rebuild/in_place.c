@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 
-#include "rebuild.h"
+#include "copy.h"
 
 static bool in_transaction(struct rebuild *r, const char *sql, struct err *err)
 {
@@ -84,7 +84,8 @@ static bool build_index(struct rebuild *r, const char *name, bool exists, const 
     if (!step_tell(r, err, "builds index %s", name) || job_must_stop(r->job))
         return false;
     return (!exists || pgclient_run(r->job->db, drop, err)) &&
-           pgclient_run(r->job->db, statement, err);
+           copy_run_each(r, "SELECT hologres.setting_statements($1, false)", err) &&
+           pgclient_run(r->job->db, statement, err) && pgclient_reset(r->job->db, err);
 }
 
 static bool build_all(struct rebuild *r, struct err *err)

@@ -239,9 +239,8 @@ BEGIN
             ELSIF coalesce(lower(value), 'true') IN ('true', 'on') THEN
                 options := options || jsonb_build_object(name, true);
             END IF;
-        ELSIF name LIKE 'rebuild\_guc\_hg\_rebuild\_%' AND substr(name, 24) IN
-              ('workers', 'slice_mb', 'lock_timeout_ms', 'max_lock_wait_s', 'stop_after') THEN
-            IF substr(name, 24) <> 'stop_after' AND coalesce(value, '') !~ '^\d{1,6}$' THEN
+        ELSIF name = 'rebuild_guc_hg_rebuild_slice_mb' THEN
+            IF coalesce(value, '') !~ '^\d{1,6}$' THEN
                 problems := problems || ('22023', format('invalid value for parameter "%s": "%s"',
                                          name, value), 'A number is needed.')::hologres.problem;
             ELSE
