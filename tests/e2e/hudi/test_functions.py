@@ -154,6 +154,10 @@ def synchronisation(h, sql, commits):
                      "DO $$BEGIN LOCK TABLE target; PERFORM pgveneer.hudi_sync('target', 'ft'); END$$"):
             if "cannot run inside a transaction block" not in error(h, text, "25001"):
                 raise AssertionError(text)
+        for text in ("BEGIN; SELECT hudi_sync('target', 'ft')", "SELECT 1; SELECT hudi_sync('target', 'ft')"):
+            done = h.cluster.proxy.psql("-v", "VERBOSITY=verbose", "-c", text)
+            if "ERROR:  25001" not in done.stderr:
+                raise AssertionError(f"in one query string: {text}: {done.stderr}")
         equal(sql("SELECT count(*) FROM target"), "7")
 
 
@@ -322,6 +326,16 @@ def by_hand(h, sql, commits):
                            f"WHERE request_id = '{got}'", user="postgres")
             equal(answer, f"{want}|{'42501' if want == '1' else ''}|", role)
         equal(sql("SELECT count(*) FROM target"), "9")
+
+    @s.scenario("what a sealed message may not name: tables with row security, rules, or of the system")
+    def _():
+        equal(h.sql("SELECT pgveneer.is_guarded_from('target'::regclass, 'bob'::regrole)", user="postgres"), "f")
+        h.sql("ALTER TABLE target ENABLE ROW LEVEL SECURITY")
+        equal(h.sql("SELECT pgveneer.is_guarded_from('target'::regclass, r::regrole) FROM unnest(ARRAY['bob', 'app', 'postgres']) r",
+                    user="postgres"), "t\nf\nf")
+        h.sql("ALTER TABLE target DISABLE ROW LEVEL SECURITY")
+        equal(h.sql("SELECT bool_and(pgveneer.is_guarded_from(t, 'postgres'::regrole)) FROM unnest(ARRAY["
+                    "'pg_class'::regclass, 'pgveneer.task', 'hudi.hudi_sync_state', 'ft']) t", user="postgres"), "t")
 
     @s.scenario("rows cannot be written by hand")
     def _():
