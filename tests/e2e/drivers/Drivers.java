@@ -678,6 +678,37 @@ public class Drivers {
         }
     }
 
+    /** The foreign table in queries, and functions that look into the store. */
+    static void reading(Opener o, List<Object> seen, String... options) throws Exception {
+        String target = "public.in_rel";
+        String source = "public.hudi_read1";
+        try (Connection c = o.open(options)) {
+            Object newest = null;
+            for (int i = 0; i < 7; i++) // past the prepare threshold
+                newest = one(c, "SELECT max_commit AS m FROM hudi_get_max_commit(?)", source);
+            Object rows = one(c, "SELECT count(*) AS n FROM hudi_read1 WHERE id > ?", 0L);
+            for (int i = 0; i < 7; i++)
+                expect(one(c, "SELECT count(*) AS n FROM hudi_read1 h JOIN generate_series(1, ?) g ON g = h.id", 3), 3L, "join");
+            sql(c, "TRUNCATE public.in_rel");
+            one(c, "SELECT hudi_set_sync_commit(?, ?, ?)", target, source, "");
+            expect(one(c, "SELECT hudi_sync(?, ?)", target, source), "sync " + rows + " rows up to " + newest + ".", "hudi_sync");
+            expect(one(c, "CALL hudi_sync(?, ?)", target, source), "sync 0 rows up to " + newest + ".", "CALL hudi_sync");
+            c.setAutoCommit(false);
+            refuse(c, "25001", "SELECT hudi_sync(?, ?)", target, source);
+            c.rollback();
+            try (PreparedStatement s = c.prepareStatement("SELECT id, name FROM hudi_read1 ORDER BY id")) {
+                s.setFetchSize(2);
+                ResultSet rs = s.executeQuery();
+                long n = 0;
+                while (rs.next())
+                    expect(rs.getString(2), "row " + ++n, "row of a cursor");
+                expect(n, rows, "rows of a cursor");
+            }
+            c.rollback();
+            seen.add("read");
+        }
+    }
+
     static void copyOfTasks(Opener o, List<Object> seen) throws Exception {
         try (Connection c = o.open()) {
             CopyManager m = c.unwrap(PGConnection.class).getCopyAPI();
@@ -701,6 +732,9 @@ public class Drivers {
         scenarios.put("the vendor's page, simple protocol", (o, seen) -> page(o, seen, "preferQueryMode=simple"));
         scenarios.put("the vendor's page, extendedCacheEverything",
             (o, seen) -> page(o, seen, "preferQueryMode=extendedCacheEverything"));
+        scenarios.put("SELECT on the foreign table, functions", (o, seen) -> reading(o, seen));
+        scenarios.put("SELECT on the foreign table, binary at once", (o, seen) -> reading(o, seen, "prepareThreshold=-1"));
+        scenarios.put("SELECT on the foreign table, simple protocol", (o, seen) -> reading(o, seen, "preferQueryMode=simple"));
         scenarios.put("COPY and a batch with vendor calls", Drivers::copyOfTasks);
     }
 

@@ -30,8 +30,8 @@ STATE_COLUMNS = ["target_tbl", "source_ftbl", "payload_type", "precombine_key", 
 class Asks:
     """One way to ask: text with %s, parameters, to (column names, rows)."""
 
-    def __init__(self, run, error):
-        self.run, self.error = run, error
+    def __init__(self, run, error, repeats=1):
+        self.run, self.error, self.repeats = run, error, repeats
 
     def rows(self, text, *params):
         return self.run(text, params)[1]
@@ -70,7 +70,7 @@ def psycopg3_asks(s, stack, binary=False, **options):
     def run(text, params):
         cur = conn.execute(text, params, binary=binary)
         return [c.name for c in cur.description], cur.fetchall()
-    return Asks(run, psycopg.Error)
+    return Asks(run, psycopg.Error, repeats=7)  # past the threshold for preparing
 
 
 def psycopg2_asks(s, stack):
@@ -153,9 +153,23 @@ def refusals(s, q):
     equal(q.rows("SELECT 'alive' AS word"), [("alive",)])
 
 
+def reading(s, q):
+    """The foreign table in queries, and functions that look into the store."""
+    rows = s.all_ids.count(",") + 1
+    for _ in range(q.repeats):
+        equal([str(v) for r in q.rows("SELECT count(*), min(name) FROM hudi_read1 WHERE id > %s", "0") for v in r],
+              [str(rows), "row 1"])
+    newest = q.rows("SELECT max_commit FROM hudi_get_max_commit(%s)", SOURCE)[0][0]
+    s.cluster.direct.sql("TRUNCATE public.in_rel")
+    q.rows("SELECT hudi_set_sync_commit(%s, %s, %s)", TARGET, SOURCE, "")
+    equal(q.one("SELECT hudi_sync(%s, %s)", TARGET, SOURCE), f"sync {rows} rows up to {newest}.")
+    equal(q.run("CALL hudi_sync(%s, %s)", (TARGET, SOURCE)), (["hudi_sync"], [(f"sync 0 rows up to {newest}.",)]))
+
+
 def whole_page(s, scenarios, title, q):
     scenarios.run(f"{title}: creation, query, suspend, resume, history, delete", creation, s, q)
     scenarios.run(f"{title}: migration", migration, s, q)
+    scenarios.run(f"{title}: SELECT on the foreign table, functions", reading, s, q)
     scenarios.run(f"{title}: all forms of submit", overloads, s, q)
     scenarios.run(f"{title}: errors, and the session goes on", refusals, s, q)
 
@@ -203,6 +217,10 @@ def psycopg3_cursors_and_copy(s):
         with conn.cursor("named") as cur:
             cur.execute("SELECT task_id FROM pg_task_show(%s)", ("SQLonHudi",))
             equal(cur.fetchall(), [(task,)])
+        with conn.cursor("foreign") as cur:
+            cur.itersize = 2
+            cur.execute("SELECT id FROM hudi_read1 ORDER BY id")
+            equal(",".join(str(r[0]) for r in cur), s.all_ids)
         with conn.cursor("history") as cur:
             cur.execute("SELECT * FROM hudi_sync_state_history_view h JOIN generate_series(1, 2) ON true")
             equal([c.name for c in cur.description], HISTORY_COLUMNS + ["generate_series"])
