@@ -56,8 +56,10 @@ bool sync_run(struct sync *s, struct err *err)
                   s->plan.waits_for);
     if (dispatch(s, err))
         return true;
-    /* A column that cannot be stored is the definition's fault, whatever the rows are. */
-    s->misconfigured = s->misconfigured || strcmp(err->sqlstate, SQLSTATE_DATATYPE_MISMATCH) == 0;
+    /* A column that cannot be stored is the definition's fault, whatever the rows are; what is refused
+     * in a log file stays refused. */
+    s->misconfigured = s->misconfigured || strcmp(err->sqlstate, SQLSTATE_DATATYPE_MISMATCH) == 0 ||
+                       strcmp(err->sqlstate, SQLSTATE_FEATURE_NOT_SUPPORTED) == 0;
     return false;
 }
 
