@@ -59,3 +59,9 @@ fuzz:
 
 clean:
 	rm -rf build build-*
+
+# Ten minutes (SOAK_SECONDS) of a writer, tasks that follow, and kill -9.
+.PHONY: soak
+soak: build
+	scripts/install_packages.sh test
+	scripts/where_postgres_reaches.sh scripts/run_soak.sh $(BUILD)

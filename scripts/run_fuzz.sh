@@ -1,5 +1,6 @@
 #!/bin/bash
-# run_fuzz.sh FOLDER JOBS   a minute (SECONDS_EACH) for each fuzz target, with ASan and UBSan
+# run_fuzz.sh FOLDER JOBS   a minute (SECONDS_EACH), or RUNS executions, for each fuzz target, with ASan
+# and UBSan
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$1
@@ -11,6 +12,8 @@ for target in "$folder"/fuzz_*; do
     mkdir -p "$folder/corpus/$name"
     seeds=tests/fuzz/corpus/${name#fuzz_}
     [ -d "$seeds" ] || seeds=
-    "$target" -max_total_time="${SECONDS_EACH:-60}" -print_final_stats=1 -artifact_prefix="$folder/$name-" \
+    limit=-max_total_time=${SECONDS_EACH:-60}
+    [ -z "${RUNS:-}" ] || limit=-runs=$RUNS
+    "$target" "$limit" -print_final_stats=1 -artifact_prefix="$folder/$name-" \
         "$folder/corpus/$name" ${seeds:+"$seeds"} 2>&1 | tail -8
 done

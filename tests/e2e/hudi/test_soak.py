@@ -1,0 +1,124 @@
+"""A writer commits to merge-on-read tables (base files, log files, compactions, log compactions,
+clusterings, cleanings, failed commits and their rollbacks, archivals) while tasks with an interval of five
+seconds follow; jobs and workers are killed with SIGKILL all the while. At every look a target is exactly
+the state of the commit at which its position stands, in the end the last one.
+
+    SOAK_SECONDS   how long (30); `make soak` runs ten minutes
+    SOAK_SEED      repeats a sequence of commits
+"""
+import collections
+import os
+import random
+import signal
+import sys
+import time
+
+from cluster import equal, wait_until
+from engine import children, is_alive, kill
+from hudi_sync import Hudi, duckdb_library
+from mor_table import MorTable, Walk
+
+SECONDS = int(os.environ.get("SOAK_SECONDS", "30"))
+SEED = int(os.environ.get("SOAK_SEED", str(int(time.time()))))
+TABLES = {"log": {"layout": 1}, "event": {"layout": 2, "ordering": "ts", "merge": "EVENT_TIME"}}
+COLUMNS = [("id", "bigint"), ("p", "text"), ("ts", "bigint"), ("v", "text"), ("n", "double precision")]
+PAUSE_S = 0.15  # between two commits
+KILL_S = 2.5  # between two kills, on average
+
+
+class Follower:
+    """A table, its writer, and the task that follows."""
+
+    def __init__(self, h, name, number):
+        self.h, self.name = h, name
+        self.table = MorTable(h.folder / name, duckdb_library(), seed=SEED, **TABLES[name])
+        self.walk = Walk(self.table, SEED + number, keys=300)
+        self.table.commit([self.walk.row(k) for k in range(200)])
+        h.foreign_table(f"ft_{name}", name, COLUMNS)
+        declared = ", ".join(f"{c} {t}" for c, t in COLUMNS)
+        h.sql(f"CREATE TABLE public.{name} ({declared}, PRIMARY KEY (id))")
+        self.task = h.submit(f"public.{name}", f"public.ft_{name}", "5 seconds")
+        self.seen, self.looks = set(), 0
+
+    def look(self):
+        """Position and rows of one moment."""
+        connection = self.h.connection("postgres")
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT latest_commit FROM hudi.hudi_sync_state WHERE target_oid = "
+                           f"'public.{self.name}'::regclass")
+            found = cursor.fetchone()
+            cursor.execute(f"SELECT id, p, ts, v, n FROM public.{self.name}")
+            names = [c for c, _ in COLUMNS]
+            rows = {row[0]: dict(zip(names, row)) for row in cursor.fetchall()}
+            cursor.execute("COMMIT")
+        position = found[0] if found else None
+        want = self.table.states[position] if position else {}
+        if rows != want:
+            wrong = [k for k in set(rows) | set(want) if rows.get(k) != want.get(k)]
+            raise AssertionError(f"{self.name} at {position}: {len(wrong)} rows are wrong, one is "
+                                 f"{rows.get(wrong[0])} instead of {want.get(wrong[0])}")
+        self.looks += 1
+        self.seen.add(position)
+        return position
+
+    def finish(self):
+        self.table.rollback_failed()
+        self.table.commit([self.walk.row(k) for k in range(5)])
+        wait_until(lambda: self.look() == self.table.instants[-1], f"{self.name} at the last commit", 240, every=0.2)
+
+
+class Soak:
+    def __init__(self, h):
+        self.h, self.dice, self.kills, self.workers = h, random.Random(SEED), collections.Counter(), 0
+        self.followers = [Follower(h, name, i) for i, name in enumerate(TABLES)]
+        self.start_worker()
+
+    def start_worker(self):
+        self.workers += 1
+        self.worker = self.h.cluster.start_proxy("worker", f"worker{self.workers}", duckdb_library=duckdb_library(),
+                                                 task_slots=2)
+
+    def kill_something(self):
+        pids = children(self.worker.process.pid)
+        if pids and self.dice.random() < 0.8:
+            kill(self.dice.choice(pids))
+            self.kills["jobs"] += 1
+        elif self.dice.random() < 0.3:
+            pid = self.worker.process.pid
+            kill(pid, signal.SIGKILL)
+            wait_until(lambda: not is_alive(pid), "the worker is gone")
+            self.h.cluster.children.remove(self.worker)
+            self.kills["workers"] += 1
+            self.start_worker()
+
+    def run(self):
+        end, next_kill = time.monotonic() + SECONDS, time.monotonic() + KILL_S
+        while time.monotonic() < end:
+            for f in self.followers:
+                f.walk.change()
+                f.look()
+            if time.monotonic() > next_kill:
+                self.kill_something()
+                next_kill = time.monotonic() + self.dice.uniform(0, 2 * KILL_S)
+            time.sleep(PAUSE_S)
+        for f in self.followers:
+            f.finish()
+
+
+def main():
+    with Hudi() as hudi:
+        h = hudi.new_lane(0)
+        soak = Soak(h)
+        soak.run()
+        h.close_lane()
+        for f in soak.followers:
+            if len(f.seen) < 2:
+                raise AssertionError(f"{f.name}: the task did not follow")
+            print(f"ok   soak: {f.name}: {len(f.table.states)} commits, seen at {len(f.seen)}, {f.looks} looks")
+        equal(sum(soak.kills.values()) > 0, True, "something was killed")
+        print(f"soak: {SECONDS} s, seed {SEED}, killed {soak.kills['jobs']} jobs and {soak.kills['workers']} workers")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
