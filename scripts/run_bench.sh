@@ -9,3 +9,4 @@ python3 tests/bench/passthrough_bench.py
 python3 tests/bench/sync_bench.py "${ROWS:-5000000}"
 python3 tests/bench/rebuild_bench.py "${ROWS:-5000000}"
 python3 tests/bench/cursor_bench.py "${ROWS:-5000000}"
+python3 tests/bench/logs_bench.py

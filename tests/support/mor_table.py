@@ -97,11 +97,11 @@ def block(kind, headers, content):
 
 
 def data_block(instant, columns, rows, version=3, more=None):
-    content = struct.pack(">ii", version, len(rows))
+    parts = [struct.pack(">ii", version, len(rows))]
     for row in rows:
         record = b"".join(avro_value(row.get(n), k) for n, k in columns)
-        content += struct.pack(">i", len(record)) + record
-    return block(3, {0: instant, 2: avro_schema(columns), **(more or {})}, content)
+        parts += [struct.pack(">i", len(record)), record]
+    return block(3, {0: instant, 2: avro_schema(columns), **(more or {})}, b"".join(parts))
 
 
 def delete_block(instant, keys, version=3, more=None):
