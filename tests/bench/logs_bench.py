@@ -84,15 +84,13 @@ def few_of(h, groups):
 
 
 def main():
-    with Hudi() as hudi:
-        h = hudi.new_lane(0)
+    with Hudi() as h:
         h.write_config(log_level="debug")
         log_files(h)
         for groups in (FEW, MANY):
             first, (wall, cpu, opened) = few_of(h, groups)
             print(f"{FEW} of {groups} groups changed: {wall * 1000:.0f} ms, CPU {cpu * 1000:.0f} ms, {opened} files opened "
                   f"(first run: {first[0] * 1000:.0f} ms, CPU {first[1] * 1000:.0f} ms, {first[2]} files)")
-        h.close_lane()
 
 
 if __name__ == "__main__":
