@@ -123,7 +123,7 @@ SCHEMA = r"""
 
 def dump(r):
     done = subprocess.run(["pg_dump", "-s", "--no-sync", "--exclude-schema=pgveneer", "--exclude-schema=hudi",
-                           "--exclude-schema=hologres"], env=r.cluster.direct.env("postgres", "app"),
+                           "--exclude-schema=hologres", "--exclude-schema=pgveneer_*"], env=r.cluster.direct.env("postgres", "app"),
                           capture_output=True, text=True, timeout=120)
     equal(done.returncode, 0, done.stderr)
     return [line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
