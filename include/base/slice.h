@@ -23,7 +23,7 @@ static inline struct slice slice_cstr(const char *text)
 
 static inline struct slice slice_part(struct slice s, size_t from, size_t to)
 {
-    return (struct slice){s.data + from, to - from};
+    return (struct slice){from == 0 ? s.data : s.data + from, to - from}; /* data may be NULL */
 }
 
 static inline bool slice_is_empty(struct slice s)
