@@ -22,6 +22,8 @@ class Pipe:
 
     def flush(self):
         data = self.outgoing.read()
+        if not data:  # an empty sendall waits until the socket takes something, and who waits does not read
+            return
         cut = min(len(data), 3000 - 3000 % self.piece) if self.piece else 0
         for at in range(0, cut, self.piece or 1):
             self.sock.sendall(data[at:at + self.piece])
