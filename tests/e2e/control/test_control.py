@@ -21,7 +21,7 @@ SHOW = "SELECT count(*) FROM pg_task_show('SQLonHudi')"
 
 def with_service(c, name, **settings):
     """An Endpoint of one more proxy, with these settings, in front of a fresh database."""
-    c.direct.sql("DROP SCHEMA IF EXISTS pgveneer, hudi CASCADE", user="postgres")
+    c.direct.sql("DROP SCHEMA IF EXISTS pgveneer, pgveneer_greenplum, hudi, hologres CASCADE", user="postgres")
     child = c.start_proxy("proxy", name=name.replace(" ", "_").replace("'", ""), **settings)
     endpoint = type(c.direct)("127.0.0.1", child.settings["listen_port"])
     return endpoint, child
@@ -82,7 +82,7 @@ def all_at_once(c):
 
 def two_proxies_at_once(c):
     """They exclude each other by the advisory lock."""
-    c.direct.sql("DROP SCHEMA IF EXISTS pgveneer, hudi CASCADE", user="postgres")
+    c.direct.sql("DROP SCHEMA IF EXISTS pgveneer, pgveneer_greenplum, hudi, hologres CASCADE", user="postgres")
     children = [c.start_proxy("proxy", name=f"twin{i}") for i in range(2)]
     endpoints = [type(c.direct)("127.0.0.1", x.settings["listen_port"]) for x in children]
     results = []
