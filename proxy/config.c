@@ -238,9 +238,13 @@ void config_read_text(struct config *c, const char *name, struct slice text,
         number++;
         if (slice_is_empty(line) || line.data[0] == '#')
             continue;
-        char *copy = strndup(line.data, line.len);
+        char *copy = malloc(line.len + 1);
         struct err err;
         err_clear(&err);
+        if (copy != NULL) {
+            memcpy(copy, line.data, line.len);
+            copy[line.len] = '\0';
+        }
         if (copy == NULL ? !err_no_memory(&err) : !read_line(c, copy, &err)) {
             struct err *slot = next_error(errors);
             *slot = err;

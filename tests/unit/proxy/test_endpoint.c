@@ -79,7 +79,9 @@ static void test_states(void **state)
     (void)state;
     struct endpoint_declarer *d = declare("u");
     struct endpoint_cursor *c = publish(d, "c", 2);
-    struct endpoint_party one = receiver(1), two = receiver(2);
+    static struct endpoint_party one, two; /* mail of theirs is delivered at the end */
+    one = receiver(1);
+    two = receiver(2);
     struct endpoint *e, *e2;
     struct err err;
     bool finished;
@@ -156,7 +158,8 @@ static void test_cancel_and_places(void **state)
 {
     (void)state;
     struct endpoint_declarer *d = declare("u");
-    struct endpoint_party one = receiver(9);
+    static struct endpoint_party one; /* mail of theirs is delivered at the end */
+    one = receiver(9);
     endpoint_receiver_open(registry, &one);
     assert_false(endpoint_cancel(registry, 9, slice_of("abcx", 4)));
     assert_false(atomic_load(&one.is_canceled));
