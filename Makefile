@@ -4,7 +4,7 @@
 #   make install  PREFIX=/usr/local         make bench    figures, not a test
 #   make format   clang-format              make fuzz     a minute for each fuzz target
 #   make test-drivers   every client in 20 scenarios
-#   make soak-rebuild   RUNS=500 random rebuilds under load, with kills
+#   make soak soak-cursor soak-rebuild   the same for long
 #   make test-regress   PostgreSQL's own regression and isolation tests through pgveneer
 BUILD  ?= build
 PREFIX ?= /usr/local
@@ -34,13 +34,13 @@ test-regress: build
 
 soak-rebuild: build
 	scripts/install_packages.sh test
-	scripts/where_postgres_reaches.sh env PGVENEER_BUILD=$(BUILD) RUNS=$${RUNS:-500} PYTHONPATH=tests/support \
+	scripts/where_postgres_reaches.sh env PGVENEER_BUILD=$(BUILD) RUNS=$${RUNS:-500} SEED=$${SEED:-$$(date +%s)} PYTHONPATH=tests/support \
 		/usr/bin/python3 tests/e2e/rebuild/test_random.py
 
 soak-cursor: build
 	scripts/install_packages.sh test
-	scripts/where_postgres_reaches.sh env PGVENEER_BUILD=$(BUILD) PYTHONPATH=tests/support \
-		/usr/bin/python3 tests/e2e/parallel_cursor/test_random.py $${CASES:-10000}
+	scripts/where_postgres_reaches.sh env PGVENEER_BUILD=$(BUILD) PGVENEER_SEED=$${SEED:-$$(date +%s)} \
+		PYTHONPATH=tests/support /usr/bin/python3 tests/e2e/parallel_cursor/test_random.py $${CASES:-10000}
 
 bench: build
 	scripts/install_packages.sh bench

@@ -10,7 +10,6 @@ import random
 import re
 import sys
 import threading
-import time
 
 from cluster import Cluster, Scenarios
 from cursors import Declarer
@@ -18,7 +17,7 @@ from rawpg import ServerError
 from session import Session
 
 CASES = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-SEED = int(sys.argv[2]) if len(sys.argv) > 2 else int(os.environ.get("PGVENEER_SEED", time.time()))
+SEED = int(sys.argv[2]) if len(sys.argv) > 2 else int(os.environ.get("PGVENEER_SEED", "7"))
 PRC = "PARALLEL RETRIEVE CURSOR"
 s = Scenarios("parallel_cursor/random")
 rng = random.Random(SEED)
