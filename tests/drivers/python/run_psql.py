@@ -15,7 +15,8 @@ def psql(script, *args, dsn="", **env):
 
 
 def one(script):
-    return psql(script, "-Atq").strip()
+    """A value, without the notices that psql would show."""
+    return psql("SET client_min_messages = warning;\n" + script, "-Atq").strip()
 
 
 def cancel():
