@@ -1,4 +1,5 @@
-/* The registry of endpoints: lists under one mutex, held for the length of a look.
+/* The registry of endpoints: lists under one mutex, held for the length of a look. This file has its
+ * life, the parties, and what the declaring side does: declarers, cursors, CHECK.
  *
  * Order of things that others can see: the token is in the registry before any endpoint is, so that
  * nobody finds an endpoint to which he cannot log in. All endpoints of a cursor come and go together.
@@ -6,47 +7,17 @@
  * Nobody is called under the lock; a party is woken by posting its own mail, which cannot fail. */
 #include "endpoint.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "protocol/crypto.h"
 
+#include "endpoint_private.h"
 #include "loop.h"
 
 #define SCRAM_ITERATIONS 4096 /* fewer would do for a token of 128 bits; some drivers insist */
-
-struct endpoint_registry {
-    pthread_mutex_t lock;
-    struct list declarers;
-    struct list parties;
-    uint8_t salt[16]; /* one for all tokens, so that one challenge serves all that a user has */
-    struct scram_verifier nobody;
-    uint32_t last_cursor;
-    size_t endpoint_count;
-    struct list users;    /* of struct user_places */
-    unsigned place_count; /* of workers' connections that are taken */
-};
-
 #define MAX_ENDPOINTS 16384u
-
-struct user_places {
-    struct list link;
-    unsigned count;
-    char user[ENDPOINT_NAME_BYTES];
-};
-
-static void lock(struct endpoint_registry *r)
-{
-    pthread_mutex_lock(&r->lock);
-}
-
-static void unlock(struct endpoint_registry *r)
-{
-    pthread_mutex_unlock(&r->lock);
-}
 
 bool endpoint_registry_new(struct endpoint_registry **out, struct err *err)
 {
@@ -155,20 +126,9 @@ void endpoint_unref(struct endpoint *e)
     free(e);
 }
 
-static struct endpoint *endpoint_ref(struct endpoint *e)
+struct endpoint *endpoint_find(const struct endpoint_declarer *d, const char *name)
 {
-    atomic_fetch_add(&e->refs, 1);
-    return e;
-}
-
-#define EACH(head, at, behind)                                                                     \
-    struct list *at = (head)->next, *behind = at->next;                                            \
-    at != (head);                                                                                  \
-    at = behind, behind = at->next
-
-static struct endpoint *find_endpoint(const struct endpoint_declarer *d, const char *name)
-{
-    for (EACH(&d->endpoints, link, next)) {
+    for (ENDPOINT_EACH(&d->endpoints, link, next)) {
         struct endpoint *e = LIST_ENTRY(link, struct endpoint, link);
         if (strcmp(e->name, name) == 0)
             return e;
@@ -229,10 +189,10 @@ bool endpoint_declarer_open(struct endpoint_registry *r, const struct endpoint_d
         endpoint_party_unref(&d->party);
         return false;
     }
-    lock(r);
+    endpoint_lock(r);
     list_append(&r->declarers, &d->link);
     list_append(&r->parties, &d->party.link);
-    unlock(r);
+    endpoint_unlock(r);
     *out = d;
     return true;
 }
@@ -263,12 +223,12 @@ void endpoint_declarer_close(struct endpoint_registry *r, struct endpoint_declar
     struct list gone;
     list_init(&gone);
     d->party.who = NULL;
-    lock(r);
+    endpoint_lock(r);
     list_remove(&d->link);
     list_remove(&d->party.link);
-    for (EACH(&d->endpoints, link, next))
+    for (ENDPOINT_EACH(&d->endpoints, link, next))
         withdraw(LIST_ENTRY(link, struct endpoint, link), &gone);
-    unlock(r);
+    endpoint_unlock(r);
     wake_and_drop(&gone);
     endpoint_party_unref(&d->party);
 }
@@ -276,10 +236,10 @@ void endpoint_declarer_close(struct endpoint_registry *r, struct endpoint_declar
 void endpoint_set_parameters(struct endpoint_registry *r, struct endpoint_declarer *d,
                              struct buf *parameters)
 {
-    lock(r);
+    endpoint_lock(r);
     struct buf old = d->parameters;
     d->parameters = *parameters;
-    unlock(r);
+    endpoint_unlock(r);
     buf_fini(&old);
     buf_init(parameters, 1);
 }
@@ -304,7 +264,7 @@ static void name_endpoint(const struct endpoint_declarer *d, struct endpoint *e)
     for (int attempt = 0; attempt < 2; attempt++) {
         size_t kept = cut_name(e->cursor->name, sizeof e->name - 1 - strlen(ending));
         snprintf(e->name, sizeof e->name, "%.*s%s", (int)kept, e->cursor->name, ending);
-        if (find_endpoint(d, e->name) == NULL)
+        if (endpoint_find(d, e->name) == NULL)
             return;
         snprintf(ending, sizeof ending, "_%u_%u", e->cursor->number, e->number + 1);
     }
@@ -340,7 +300,7 @@ bool endpoint_publish(struct endpoint_registry *r, struct endpoint_declarer *d,
         list_append(&made, &e->link);
     }
     bool good = n == count || err_no_memory(err);
-    lock(r);
+    endpoint_lock(r);
     if (good && r->endpoint_count + count > MAX_ENDPOINTS)
         good = err_set(err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED, "failed to allocate endpoint");
     c->number = ++r->last_cursor;
@@ -351,7 +311,7 @@ bool endpoint_publish(struct endpoint_registry *r, struct endpoint_declarer *d,
         list_remove(&e->link);
         list_append(&d->endpoints, &e->link);
     }
-    unlock(r);
+    endpoint_unlock(r);
     wake_and_drop(&made);
     return good;
 }
@@ -361,13 +321,13 @@ void endpoint_withdraw(struct endpoint_registry *r, struct endpoint_declarer *d,
 {
     struct list gone;
     list_init(&gone);
-    lock(r);
-    for (EACH(&d->endpoints, link, next)) {
+    endpoint_lock(r);
+    for (ENDPOINT_EACH(&d->endpoints, link, next)) {
         struct endpoint *e = LIST_ENTRY(link, struct endpoint, link);
         if (e->cursor == c)
             withdraw(e, &gone);
     }
-    unlock(r);
+    endpoint_unlock(r);
     wake_and_drop(&gone);
 }
 
@@ -377,8 +337,8 @@ bool endpoint_check(struct endpoint_registry *r, struct endpoint_declarer *d, co
     bool good = true;
     *exists = false;
     *finished = true;
-    lock(r);
-    for (EACH(&d->endpoints, link, next)) {
+    endpoint_lock(r);
+    for (ENDPOINT_EACH(&d->endpoints, link, next)) {
         const struct endpoint *e = LIST_ENTRY(link, struct endpoint, link);
         if (strcmp(e->cursor->name, cursor) != 0)
             continue;
@@ -389,313 +349,8 @@ bool endpoint_check(struct endpoint_registry *r, struct endpoint_declarer *d, co
             good = false;
         }
     }
-    unlock(r);
+    endpoint_unlock(r);
     return good;
-}
-
-/* ---- lists ---- */
-
-static const char *const seed_names[] = {
-#define X(name, seed, newer) seed,
-    ENDPOINT_STATES(X)
-#undef X
-};
-static const char *const newer_names[] = {
-#define X(name, seed, newer) newer,
-    ENDPOINT_STATES(X)
-#undef X
-};
-
-static void put_text(struct buf *out, const char *key, const char *value)
-{
-    buf_printf(out, ",\"%s\":", key);
-    json_write_string(out, slice_cstr(value));
-}
-
-static void put_row(struct buf *out, const struct endpoint *e, bool own)
-{
-    const struct endpoint_declarer *d = e->declarer;
-    buf_printf(out, "%s{\"own\":%s", buf_length(out) > 1 ? "," : "", own ? "true" : "false");
-    buf_printf(out, ",\"port\":%u,\"sessionid\":%u,\"segment\":%u", d->port, d->number, e->number);
-    put_text(out, "auth_token", d->token);
-    put_text(out, "cursor_name", e->cursor->name);
-    put_text(out, "hostname", d->host);
-    put_text(out, "username", d->user);
-    put_text(out, "status", seed_names[e->state]);
-    put_text(out, "state", newer_names[e->state]);
-    if (e->state == ENDPOINT_RELEASED && own)
-        put_text(out, "failure", e->failure.message);
-    put_text(out, "endpoint_name", e->name);
-    buf_append_byte(out, '}');
-}
-
-bool endpoint_list(struct endpoint_registry *r, const char *dbname, const char *user,
-                   bool is_superuser, const struct endpoint_declarer *own, struct buf *out)
-{
-    buf_append_byte(out, '[');
-    lock(r);
-    for (EACH(&r->declarers, link, next)) {
-        const struct endpoint_declarer *d = LIST_ENTRY(link, struct endpoint_declarer, link);
-        if (strcmp(d->dbname, dbname) != 0 || (!is_superuser && strcmp(d->user, user) != 0))
-            continue;
-        for (EACH(&d->endpoints, item, after)) {
-            const struct endpoint *e = LIST_ENTRY(item, struct endpoint, link);
-            if (e->state != ENDPOINT_RELEASED || d == own)
-                put_row(out, e, d == own);
-        }
-    }
-    unlock(r);
-    buf_append_byte(out, ']');
-    return !out->failed;
-}
-
-/* ---- retrieve sessions ---- */
-
-void endpoint_receiver_open(struct endpoint_registry *r, struct endpoint_party *p)
-{
-    p->is_receiver = true;
-    lock(r);
-    list_append(&r->parties, &p->link);
-    unlock(r);
-}
-
-static void set_quit_failure(struct err *err)
-{
-    err_set(err, SQLSTATE_QUERY_CANCELED,
-            "canceling MPP operation: \"Endpoint retrieve session is quitting. All unfinished "
-            "parallel retrieve cursors on the session will be terminated.\"");
-}
-
-/* Under the lock: returns the declarer to be woken, or NULL. */
-static struct endpoint_declarer *release_all_of(struct endpoint_declarer *d,
-                                                const struct endpoint_party *p)
-{
-    struct endpoint_declarer *changed = NULL;
-    for (EACH(&d->endpoints, link, next)) {
-        struct endpoint *e = LIST_ENTRY(link, struct endpoint, link);
-        if (e->receiver != p || e->state == ENDPOINT_FINISHED || e->state == ENDPOINT_RELEASED)
-            continue;
-        e->state = ENDPOINT_RELEASED;
-        set_quit_failure(&e->failure);
-        changed = d;
-    }
-    return changed;
-}
-
-void endpoint_receiver_close(struct endpoint_registry *r, struct endpoint_party *p)
-{
-    p->who = NULL;
-    lock(r);
-    list_remove(&p->link);
-    for (EACH(&r->declarers, link, next)) {
-        struct endpoint_declarer *d = LIST_ENTRY(link, struct endpoint_declarer, link);
-        if (release_all_of(d, p) != NULL)
-            endpoint_wake(&d->party); /* posts mail and returns */
-    }
-    unlock(r);
-    endpoint_party_unref(p);
-}
-
-size_t endpoint_find_declarers(struct endpoint_registry *r, struct slice user, struct slice dbname,
-                               struct endpoint_declarer **out, size_t max)
-{
-    size_t n = 0;
-    lock(r);
-    for (EACH(&r->declarers, link, next)) {
-        struct endpoint_declarer *d = LIST_ENTRY(link, struct endpoint_declarer, link);
-        if (n < max && slice_equals_cstr(user, d->user) && slice_equals_cstr(dbname, d->dbname)) {
-            endpoint_party_ref(&d->party);
-            out[n++] = d;
-        }
-    }
-    unlock(r);
-    return n;
-}
-
-void endpoint_copy_nobody(struct endpoint_registry *r, struct scram_verifier *out)
-{
-    *out = r->nobody; /* constant */
-}
-
-bool endpoint_copy_parameters(struct endpoint_registry *r, struct endpoint_declarer *d,
-                              struct buf *out)
-{
-    lock(r);
-    buf_append_slice(out, buf_slice(&d->parameters));
-    unlock(r);
-    return !out->failed;
-}
-
-bool endpoint_refuse_gone(struct err *err)
-{
-    return err_set(err, SQLSTATE_INTERNAL_ERROR,
-                   "endpoint is not available because the parallel retrieve cursor was aborted");
-}
-
-static bool refuse_other(const struct endpoint *e, struct err *err)
-{
-    if (e->state == ENDPOINT_FINISHED)
-        return err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
-                       "another session (pid: %u) used the endpoint and completed retrieving",
-                       e->receiver->pid);
-    if (e->state == ENDPOINT_RELEASED)
-        return err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
-                       "failed to attach non-existing endpoint %s", e->name);
-    err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
-            "endpoint %s was already attached by receiver(pid: %u)", e->name, e->receiver->pid);
-    return err_detail(err, "An endpoint can only be attached by one retrieving session.");
-}
-
-/* Under the lock. */
-static bool attach(struct endpoint *e, struct endpoint_party *receiver, bool *finished,
-                   struct err *err)
-{
-    if (e->receiver != NULL && e->receiver != receiver)
-        return refuse_other(e, err);
-    if (e->state == ENDPOINT_RELEASED)
-        return endpoint_refuse_gone(err);
-    if (e->receiver == NULL)
-        e->receiver = endpoint_party_ref(receiver);
-    *finished = e->state == ENDPOINT_FINISHED;
-    if (!*finished)
-        e->state = ENDPOINT_RETRIEVING;
-    return true;
-}
-
-bool endpoint_attach(struct endpoint_registry *r, struct endpoint_declarer *d,
-                     struct endpoint_party *receiver, const char *name, struct endpoint **out,
-                     bool *finished, struct err *err)
-{
-    lock(r);
-    struct endpoint *e = find_endpoint(d, name);
-    bool good = e != NULL ? attach(e, receiver, finished, err)
-                          : err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
-                                    "failed to attach non-existing endpoint %s", name);
-    if (good)
-        *out = endpoint_ref(e);
-    unlock(r);
-    return good;
-}
-
-/* From one state of those that a receiver holds to another. */
-static void leave(struct endpoint *e, enum endpoint_state next, const struct err *failure)
-{
-    lock(e->registry);
-    bool moves = e->state == ENDPOINT_RETRIEVING || e->state == ENDPOINT_ATTACHED;
-    if (moves)
-        e->state = next;
-    if (moves && failure != NULL)
-        e->failure = *failure;
-    unlock(e->registry);
-    if (moves)
-        endpoint_wake(&e->declarer->party);
-}
-
-void endpoint_detach(struct endpoint *e, bool finished)
-{
-    leave(e, finished ? ENDPOINT_FINISHED : ENDPOINT_ATTACHED, NULL);
-}
-
-void endpoint_release(struct endpoint *e, const struct err *err)
-{
-    leave(e, ENDPOINT_RELEASED, err);
-}
-
-bool endpoint_is_withdrawn(struct endpoint *e)
-{
-    lock(e->registry);
-    bool is = e->is_withdrawn;
-    unlock(e->registry);
-    return is;
-}
-
-void endpoint_set_worker(struct endpoint *e, uint32_t pid)
-{
-    lock(e->registry);
-    e->worker_pid = pid;
-    unlock(e->registry);
-}
-
-bool endpoint_has_workers(struct endpoint_registry *r, struct endpoint_declarer *d)
-{
-    bool has = false;
-    lock(r);
-    for (EACH(&d->endpoints, link, next))
-        has = has || LIST_ENTRY(link, struct endpoint, link)->worker_pid != 0;
-    unlock(r);
-    return has;
-}
-
-static bool is_among(uint32_t pid, const uint32_t *pids, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (pid != 0 && pids[i] == pid)
-            return true;
-    return false;
-}
-
-size_t endpoint_expel(struct endpoint_registry *r, struct endpoint_declarer *d,
-                      const uint32_t *pids, size_t count)
-{
-    size_t n = 0;
-    lock(r);
-    for (EACH(&d->endpoints, link, next)) {
-        struct endpoint *e = LIST_ENTRY(link, struct endpoint, link);
-        if (!is_among(e->worker_pid, pids, count))
-            continue;
-        e->is_withdrawn = true;
-        e->state = ENDPOINT_RELEASED;
-        err_set(&e->failure, SQLSTATE_QUERY_CANCELED,
-                "the endpoint was released because it blocked a statement of its own session");
-        if (e->receiver != NULL)
-            endpoint_wake(e->receiver); /* posts mail and returns */
-        n++;
-    }
-    unlock(r);
-    return n;
-}
-
-/* ---- places ---- */
-
-static struct user_places *find_user(struct endpoint_registry *r, const char *user)
-{
-    for (EACH(&r->users, link, next)) {
-        struct user_places *u = LIST_ENTRY(link, struct user_places, link);
-        if (strcmp(u->user, user) == 0)
-            return u;
-    }
-    return NULL;
-}
-
-bool endpoint_take_place(struct endpoint_registry *r, const char *user, unsigned max_user,
-                         unsigned max)
-{
-    lock(r);
-    struct user_places *u = find_user(r, user);
-    if (u == NULL && (u = calloc(1, sizeof *u)) != NULL) {
-        snprintf(u->user, sizeof u->user, "%s", user);
-        list_append(&r->users, &u->link);
-    }
-    bool free_place =
-        u != NULL && (max_user == 0 || u->count < max_user) && (max == 0 || r->place_count < max);
-    if (free_place) {
-        u->count++;
-        r->place_count++;
-    }
-    unlock(r);
-    return free_place;
-}
-
-void endpoint_give_place(struct endpoint_registry *r, const char *user)
-{
-    lock(r);
-    struct user_places *u = find_user(r, user);
-    r->place_count--;
-    if (--u->count == 0) {
-        list_remove(&u->link);
-        free(u);
-    }
-    unlock(r);
 }
 
 /* ---- CancelRequest ---- */
@@ -703,8 +358,8 @@ void endpoint_give_place(struct endpoint_registry *r, const char *user)
 bool endpoint_cancel(struct endpoint_registry *r, uint32_t pid, struct slice key)
 {
     bool is_receiver = false;
-    lock(r);
-    for (EACH(&r->parties, link, next)) {
+    endpoint_lock(r);
+    for (ENDPOINT_EACH(&r->parties, link, next)) {
         struct endpoint_party *p = LIST_ENTRY(link, struct endpoint_party, link);
         if (p->pid != pid || p->key_bytes != key.len || key.len == 0 ||
             !crypto_equals(p->key, key.data, key.len))
@@ -713,6 +368,6 @@ bool endpoint_cancel(struct endpoint_registry *r, uint32_t pid, struct slice key
         endpoint_wake(p);
         is_receiver = is_receiver || p->is_receiver;
     }
-    unlock(r);
+    endpoint_unlock(r);
     return is_receiver;
 }

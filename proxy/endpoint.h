@@ -12,6 +12,8 @@
  *                  └────────────┴──> FINISHED   the end was seen
  *             any of them ─────────> RELEASED   the receiver left or failed midway; no longer listed
  *
+ * Files: endpoint.c, endpoint_receive.c, endpoint_worker.c, endpoint_list.c.
+ *
  * Declarers and receivers are parties: they live on loops of their own, and are told by endpoint_wake
  * that something of theirs changed. */
 #ifndef PROXY_ENDPOINT_H
