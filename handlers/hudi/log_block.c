@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#include "protocol/wire_reader.h"
+
 #define MAGIC "#HUDI#"
 #define MAGIC_BYTES 6
 #define LENGTH_BYTES 8
@@ -26,42 +28,6 @@ enum header_key {
     HEADER_COMPACTED_BLOCK_TIMES = 4,
     HEADER_IS_PARTIAL = 7
 };
-
-/* A cursor whose verdict is sticky: after a bad read all reads give nothing. */
-struct cursor {
-    struct slice left;
-    bool bad;
-};
-
-static struct slice get_bytes(struct cursor *c, uint64_t bytes)
-{
-    if (c->bad || bytes > c->left.len) {
-        c->bad = true;
-        return slice_of(NULL, 0);
-    }
-    struct slice s = slice_part(c->left, 0, (size_t)bytes);
-    c->left = slice_part(c->left, (size_t)bytes, c->left.len);
-    return s;
-}
-
-static uint64_t get_big_endian(struct cursor *c, size_t bytes)
-{
-    uint64_t v = 0;
-    struct slice s = get_bytes(c, bytes);
-    for (size_t i = 0; i < s.len; i++)
-        v = v << 8 | (unsigned char)s.data[i];
-    return v;
-}
-
-static uint32_t get_int32(struct cursor *c)
-{
-    return (uint32_t)get_big_endian(c, 4);
-}
-
-static uint64_t get_int64(struct cursor *c)
-{
-    return get_big_endian(c, 8);
-}
 
 static struct slice rest_of(struct slice s, size_t from)
 {
@@ -84,14 +50,15 @@ static bool is_magic(struct slice s)
 /* Bytes behind the length field when the block is whole; false: it is not. */
 static bool find_extent(struct slice block, struct slice *body)
 {
-    struct cursor c = {rest_of(block, MAGIC_BYTES), false};
-    uint64_t length = get_int64(&c);
-    if (c.bad || length < LENGTH_BYTES || length > c.left.len)
+    struct wire_reader r, end;
+    wire_reader_init(&r, rest_of(block, MAGIC_BYTES));
+    uint64_t length = wire_get_u64(&r);
+    if (length < LENGTH_BYTES || length > wire_left(&r))
         return false;
-    *body = slice_part(c.left, 0, (size_t)length);
-    struct slice behind = rest_of(c.left, (size_t)length);
-    struct cursor end = {rest_of(*body, body->len - LENGTH_BYTES), false};
-    return get_int64(&end) == length + MAGIC_BYTES &&
+    *body = wire_get_bytes(&r, (size_t)length);
+    struct slice behind = wire_get_rest(&r);
+    wire_reader_init(&end, rest_of(*body, body->len - LENGTH_BYTES));
+    return wire_get_u64(&end) == length + MAGIC_BYTES &&
            (behind.len < MAGIC_BYTES || is_magic(behind));
 }
 
@@ -116,12 +83,12 @@ static void take_header(struct log_block *b, uint32_t key, struct slice value)
     }
 }
 
-static void read_map(struct cursor *c, struct log_block *b)
+static void read_map(struct wire_reader *r, struct log_block *b)
 {
-    uint32_t count = get_int32(c);
-    for (uint32_t i = 0; i < count && !c->bad; i++) {
-        uint32_t key = get_int32(c);
-        struct slice value = get_bytes(c, get_int32(c));
+    uint32_t count = wire_get_u32(r);
+    for (uint32_t i = 0; i < count && !wire_is_bad(r); i++) {
+        uint32_t key = wire_get_u32(r);
+        struct slice value = wire_get_bytes(r, wire_get_u32(r));
         if (b != NULL)
             take_header(b, key, value);
     }
@@ -129,10 +96,11 @@ static void read_map(struct cursor *c, struct log_block *b)
 
 static bool read_body(struct slice body, struct log_block *out, struct err *err)
 {
-    struct cursor c = {slice_part(body, 0, body.len - LENGTH_BYTES), false};
-    uint32_t version = get_int32(&c);
-    uint32_t type = get_int32(&c);
-    if (c.bad)
+    struct wire_reader r;
+    wire_reader_init(&r, slice_part(body, 0, body.len - LENGTH_BYTES));
+    uint32_t version = wire_get_u32(&r);
+    uint32_t type = wire_get_u32(&r);
+    if (wire_is_bad(&r))
         return damaged(err, out->offset, "it is too short");
     if (version != FORMAT_VERSION)
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
@@ -141,10 +109,10 @@ static bool read_body(struct slice body, struct log_block *out, struct err *err)
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED, "log block type %u is not supported",
                        type);
     out->type = (enum log_block_type)type;
-    read_map(&c, out);
-    out->content = get_bytes(&c, get_int64(&c));
-    read_map(&c, NULL);
-    if (c.bad)
+    read_map(&r, out);
+    out->content = wire_get_bytes(&r, (size_t)wire_get_u64(&r));
+    read_map(&r, NULL);
+    if (wire_is_bad(&r))
         return damaged(err, out->offset, "its parts are longer than the block");
     return true;
 }
@@ -171,11 +139,12 @@ bool log_block_next(struct log_cursor *c, struct log_block *out, bool *found, st
 
 bool log_avro_content_read(struct slice content, struct log_content *out, struct err *err)
 {
-    struct cursor c = {content, false};
-    out->version = get_int32(&c);
-    out->count = get_int32(&c);
-    out->body = c.left;
-    if (c.bad)
+    struct wire_reader r;
+    wire_reader_init(&r, content);
+    out->version = wire_get_u32(&r);
+    out->count = wire_get_u32(&r);
+    out->body = wire_get_rest(&r);
+    if (wire_is_bad(&r))
         return err_set(err, SQLSTATE_DATA_CORRUPTED, "data block of a log file is cut off");
     if (out->version < 1 || out->version > 3)
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
@@ -185,11 +154,12 @@ bool log_avro_content_read(struct slice content, struct log_content *out, struct
 
 bool log_delete_content_read(struct slice content, struct log_content *out, struct err *err)
 {
-    struct cursor c = {content, false};
-    out->version = get_int32(&c);
+    struct wire_reader r;
+    wire_reader_init(&r, content);
+    out->version = wire_get_u32(&r);
     out->count = 0;
-    out->body = get_bytes(&c, get_int32(&c));
-    if (c.bad)
+    out->body = wire_get_bytes(&r, wire_get_u32(&r));
+    if (wire_is_bad(&r))
         return err_set(err, SQLSTATE_DATA_CORRUPTED, "delete block of a log file is cut off");
     if (out->version != 3)
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
