@@ -16,6 +16,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "avro_cursor.h"
 #include "base/json.h"
 
 #define AVRO_MAX_DEPTH 64
@@ -23,62 +24,6 @@
 #define AVRO_MAX_INFLATED ((size_t)256 << 20)
 
 static const char magic[] = {'O', 'b', 'j', 1};
-
-/* A cursor whose verdict is sticky: after a bad read all reads give nothing. */
-struct avro_cursor {
-    struct slice left;
-    bool bad;
-};
-
-static struct slice get_raw(struct avro_cursor *c, uint64_t bytes)
-{
-    if (c->bad || bytes > c->left.len) {
-        c->bad = true;
-        return slice_of(NULL, 0);
-    }
-    struct slice s = slice_part(c->left, 0, (size_t)bytes);
-    c->left = slice_part(c->left, (size_t)bytes, c->left.len);
-    return s;
-}
-
-/* Zigzag variable-length integer. */
-static int64_t get_long(struct avro_cursor *c)
-{
-    uint64_t v = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-        struct slice b = get_raw(c, 1);
-        if (c->bad)
-            return 0;
-        v |= (uint64_t)((unsigned char)b.data[0] & 0x7F) << shift;
-        if (((unsigned char)b.data[0] & 0x80) == 0)
-            return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
-    }
-    c->bad = true;
-    return 0;
-}
-
-/* Length and bytes of a string or bytes value. */
-static struct slice get_bytes(struct avro_cursor *c)
-{
-    int64_t n = get_long(c);
-    if (n < 0)
-        c->bad = true;
-    return get_raw(c, n < 0 ? 0 : (uint64_t)n);
-}
-
-/* Items of the next block of an array or map, 0 at its end. Items of no bytes at all would let a
- * few bytes stand for any number of them: refused. */
-static uint64_t get_block_count(struct avro_cursor *c)
-{
-    int64_t n = get_long(c);
-    if (n < 0 && n != INT64_MIN) {
-        n = -n;
-        (void)get_long(c); /* size of the block, for those who skip it */
-    }
-    if (n < 0 || (uint64_t)n > c->left.len)
-        c->bad = true;
-    return c->bad ? 0 : (uint64_t)n;
-}
 
 /* ---- values ---- */
 
@@ -101,7 +46,7 @@ static void write_double(struct walker *w, double d)
 static void write_float_bytes(struct walker *w)
 {
     float f = 0;
-    struct slice b = get_raw(&w->in, sizeof f);
+    struct slice b = avro_get_raw(&w->in, sizeof f);
     if (!w->in.bad)
         memcpy(&f, b.data, sizeof f);
     write_double(w, (double)f);
@@ -110,7 +55,7 @@ static void write_float_bytes(struct walker *w)
 static void write_double_bytes(struct walker *w)
 {
     double d = 0;
-    struct slice b = get_raw(&w->in, sizeof d);
+    struct slice b = avro_get_raw(&w->in, sizeof d);
     if (!w->in.bad)
         memcpy(&d, b.data, sizeof d);
     write_double(w, d);
@@ -140,14 +85,14 @@ static void write_items(struct walker *w, avro_schema_t items, bool is_map)
 {
     bool first = true;
     buf_append_byte(w->out, is_map ? '{' : '[');
-    for (uint64_t n; (n = get_block_count(&w->in)) > 0;) {
+    for (uint64_t n; (n = avro_get_count(&w->in)) > 0;) {
         for (; n > 0 && !w->in.bad && !w->out->failed; n--) {
             size_t before = w->in.left.len;
             if (!first)
                 buf_append_byte(w->out, ',');
             first = false;
             if (is_map)
-                write_key(w, get_bytes(&w->in));
+                write_key(w, avro_get_bytes(&w->in));
             write_value(w, items);
             if (w->in.left.len == before)
                 w->in.bad = true;
@@ -160,7 +105,7 @@ static void write_items(struct walker *w, avro_schema_t items, bool is_map)
 
 static void write_union(struct walker *w, avro_schema_t schema)
 {
-    int64_t branch = get_long(&w->in);
+    int64_t branch = avro_get_long(&w->in);
     if (branch < 0 || (uint64_t)branch >= avro_schema_union_size(schema))
         w->in.bad = true;
     if (!w->in.bad)
@@ -169,7 +114,7 @@ static void write_union(struct walker *w, avro_schema_t schema)
 
 static void write_enum(struct walker *w, avro_schema_t schema)
 {
-    int64_t i = get_long(&w->in);
+    int64_t i = avro_get_long(&w->in);
     if (i < 0 || i >= avro_schema_enum_number_of_symbols(schema))
         w->in.bad = true;
     if (!w->in.bad)
@@ -181,12 +126,12 @@ static void write_fixed(struct walker *w, avro_schema_t schema)
     int64_t n = avro_schema_fixed_size(schema);
     if (n < 0)
         w->in.bad = true;
-    json_write_string(w->out, get_raw(&w->in, n < 0 ? 0 : (uint64_t)n));
+    json_write_string(w->out, avro_get_raw(&w->in, n < 0 ? 0 : (uint64_t)n));
 }
 
 static void write_boolean(struct walker *w)
 {
-    struct slice b = get_raw(&w->in, 1);
+    struct slice b = avro_get_raw(&w->in, 1);
     buf_append_cstr(w->out, !w->in.bad && b.data[0] != 0 ? "true" : "false");
 }
 
@@ -194,9 +139,9 @@ static void write_by_type(struct walker *w, avro_schema_t schema)
 {
     switch (avro_typeof(schema)) {
     case AVRO_STRING:
-    case AVRO_BYTES: json_write_string(w->out, get_bytes(&w->in)); return;
+    case AVRO_BYTES: json_write_string(w->out, avro_get_bytes(&w->in)); return;
     case AVRO_INT32:
-    case AVRO_INT64: buf_printf(w->out, "%lld", (long long)get_long(&w->in)); return;
+    case AVRO_INT64: buf_printf(w->out, "%lld", (long long)avro_get_long(&w->in)); return;
     case AVRO_FLOAT: write_float_bytes(w); return;
     case AVRO_DOUBLE: write_double_bytes(w); return;
     case AVRO_BOOLEAN: write_boolean(w); return;
@@ -243,10 +188,10 @@ bool avro_is_container(struct slice bytes)
 
 static bool read_header(struct avro_cursor *c, struct container *out)
 {
-    for (uint64_t n; (n = get_block_count(c)) > 0;) {
+    for (uint64_t n; (n = avro_get_count(c)) > 0;) {
         for (; n > 0 && !c->bad; n--) {
-            struct slice key = get_bytes(c);
-            struct slice value = get_bytes(c);
+            struct slice key = avro_get_bytes(c);
+            struct slice value = avro_get_bytes(c);
             if (slice_equals_cstr(key, "avro.schema"))
                 out->schema = value;
             if (slice_equals_cstr(key, "avro.codec"))
@@ -260,15 +205,15 @@ static bool read_container(struct slice bytes, struct container *out, struct err
 {
     struct avro_cursor c = {bytes, false};
     *out = (struct container){0};
-    (void)get_raw(&c, sizeof magic);
+    (void)avro_get_raw(&c, sizeof magic);
     if (!read_header(&c, out))
         return damaged(err, "its header is cut off");
     if (slice_is_empty(out->schema))
         return damaged(err, "it has no schema");
-    struct slice sync = get_raw(&c, AVRO_SYNC_BYTES);
-    int64_t count = get_long(&c);
-    out->block = get_bytes(&c);
-    struct slice end = get_raw(&c, AVRO_SYNC_BYTES);
+    struct slice sync = avro_get_raw(&c, AVRO_SYNC_BYTES);
+    int64_t count = avro_get_long(&c);
+    out->block = avro_get_bytes(&c);
+    struct slice end = avro_get_raw(&c, AVRO_SYNC_BYTES);
     if (c.bad || count < 1)
         return damaged(err, "it holds no complete object");
     if (!slice_equals(sync, end))

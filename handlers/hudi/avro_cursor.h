@@ -1,19 +1,19 @@
 /* Avro's binary encoding, read from the front. The verdict is sticky: after a bad read all reads give
  * nothing. */
-#ifndef HUDI_LOG_CURSOR_H
-#define HUDI_LOG_CURSOR_H
+#ifndef HUDI_AVRO_CURSOR_H
+#define HUDI_AVRO_CURSOR_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/slice.h"
 
-struct log_bytes {
+struct avro_cursor {
     struct slice left;
     bool bad;
 };
 
-static inline struct slice log_get_raw(struct log_bytes *c, uint64_t bytes)
+static inline struct slice avro_get_raw(struct avro_cursor *c, uint64_t bytes)
 {
     if (c->bad || bytes > c->left.len) {
         c->bad = true;
@@ -25,7 +25,7 @@ static inline struct slice log_get_raw(struct log_bytes *c, uint64_t bytes)
 }
 
 /* Zigzag variable-length integer. */
-static inline int64_t log_get_long(struct log_bytes *c)
+static inline int64_t avro_get_long(struct avro_cursor *c)
 {
     uint64_t v = 0;
     for (int shift = 0; shift < 64 && !c->bad && c->left.len > 0; shift += 7) {
@@ -40,20 +40,20 @@ static inline int64_t log_get_long(struct log_bytes *c)
 }
 
 /* Length and bytes of a string or bytes value. */
-static inline struct slice log_get_bytes(struct log_bytes *c)
+static inline struct slice avro_get_bytes(struct avro_cursor *c)
 {
-    int64_t n = log_get_long(c);
-    return log_get_raw(c, n < 0 ? UINT64_MAX : (uint64_t)n);
+    int64_t n = avro_get_long(c);
+    return avro_get_raw(c, n < 0 ? UINT64_MAX : (uint64_t)n);
 }
 
 /* Items of the next block of an array or map, 0 at its end. An item takes at least one byte; items
  * of no bytes at all would let a few bytes stand for any number of them: refused. */
-static inline uint64_t log_get_count(struct log_bytes *c)
+static inline uint64_t avro_get_count(struct avro_cursor *c)
 {
-    int64_t n = log_get_long(c);
+    int64_t n = avro_get_long(c);
     if (n < 0 && n != INT64_MIN) {
         n = -n;
-        (void)log_get_long(c); /* size of the block, for those who skip it */
+        (void)avro_get_long(c); /* size of the block, for those who skip it */
     }
     if (n < 0 || (uint64_t)n > c->left.len)
         c->bad = true;

@@ -3,10 +3,11 @@
  *
  * A delete without an ordering value, or with the int 0 that writers put there when the table has
  * none, is unconditional: rows that stand before it go, whatever their ordering value. */
-#include "log_cursor.h"
 #include "log_rows.h"
 
 #include <string.h>
+
+#include "avro_cursor.h"
 
 /* Branches of orderingVal, in the order of HoodieDeleteRecordList.avsc. */
 enum branch {
@@ -25,17 +26,17 @@ enum branch {
     BRANCH_ARRAY
 };
 
-static void get_boolean(struct log_bytes *c, struct log_order *o)
+static void get_boolean(struct avro_cursor *c, struct log_order *o)
 {
-    struct slice s = log_get_raw(c, 1);
+    struct slice s = avro_get_raw(c, 1);
     o->kind = LOG_ORDER_INT;
     o->number = !c->bad && s.data[0] != 0 ? 1 : 0;
 }
 
-static void get_real(struct log_bytes *c, size_t bytes, struct log_order *o)
+static void get_real(struct avro_cursor *c, size_t bytes, struct log_order *o)
 {
     float f = 0;
-    struct slice s = log_get_raw(c, bytes);
+    struct slice s = avro_get_raw(c, bytes);
     o->kind = LOG_ORDER_REAL;
     if (c->bad)
         return;
@@ -47,20 +48,20 @@ static void get_real(struct log_bytes *c, size_t bytes, struct log_order *o)
     o->real = (double)f;
 }
 
-static void get_number(struct log_bytes *c, enum log_order_kind kind, struct log_order *o)
+static void get_number(struct avro_cursor *c, enum log_order_kind kind, struct log_order *o)
 {
     o->kind = kind;
-    o->number = log_get_long(c);
+    o->number = avro_get_long(c);
 }
 
-static void get_bytes(struct log_bytes *c, enum log_order_kind kind, struct log_order *o)
+static void get_bytes(struct avro_cursor *c, enum log_order_kind kind, struct log_order *o)
 {
     o->kind = kind;
-    o->bytes = log_get_bytes(c);
+    o->bytes = avro_get_bytes(c);
 }
 
 /* A branch other than the array. */
-static void get_order(struct log_bytes *c, int64_t branch, struct log_order *o)
+static void get_order(struct avro_cursor *c, int64_t branch, struct log_order *o)
 {
     *o = (struct log_order){.kind = LOG_ORDER_NONE};
     switch (branch) {
@@ -80,31 +81,31 @@ static void get_order(struct log_bytes *c, int64_t branch, struct log_order *o)
     }
 }
 
-static bool get_orders(struct log_bytes *c, struct log_delete *out, struct err *err)
+static bool get_orders(struct avro_cursor *c, struct log_delete *out, struct err *err)
 {
-    int64_t branch = log_get_long(c);
+    int64_t branch = avro_get_long(c);
     if (branch != BRANCH_ARRAY) {
         out->norders = 1;
         get_order(c, branch, &out->orders[0]);
         return true;
     }
-    for (uint64_t n; (n = log_get_count(c)) > 0;)
+    for (uint64_t n; (n = avro_get_count(c)) > 0;)
         for (; n > 0 && !c->bad; n--) {
             if (out->norders == LOG_ORDER_MAX)
                 return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
                                "deletes with more than %d ordering values are not supported",
                                LOG_ORDER_MAX);
-            get_order(c, log_get_long(c), &out->orders[out->norders++]);
+            get_order(c, avro_get_long(c), &out->orders[out->norders++]);
         }
     return true;
 }
 
 /* ["null", "string"] */
-static struct slice get_optional_text(struct log_bytes *c)
+static struct slice get_optional_text(struct avro_cursor *c)
 {
-    int64_t branch = log_get_long(c);
+    int64_t branch = avro_get_long(c);
     if (branch == 1)
-        return log_get_bytes(c);
+        return avro_get_bytes(c);
     c->bad |= branch != 0;
     return slice_of(NULL, 0);
 }
@@ -121,10 +122,10 @@ static bool is_unconditional(const struct log_delete *d)
 
 bool log_delete_next(struct log_deletes *list, struct log_delete *out, bool *found, struct err *err)
 {
-    struct log_bytes c = {list->left, false};
+    struct avro_cursor c = {list->left, false};
     *out = (struct log_delete){.unconditional = false};
     if (list->in_block == 0)
-        list->in_block = log_get_count(&c);
+        list->in_block = avro_get_count(&c);
     *found = list->in_block > 0;
     if (*found) {
         list->in_block--;

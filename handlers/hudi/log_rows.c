@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "avro_cursor.h"
 #include "duck_append.h"
-#include "log_cursor.h"
 #include "protocol/copy_binary.h"
 
 #define TABLE_SQL_BYTES ((size_t)16 << 20)
@@ -24,7 +24,7 @@ struct log_rows {
     size_t count;
     const char *field; /* being read, for errors */
     const char *reason;
-    struct log_bytes in;
+    struct avro_cursor in;
 };
 
 static void read_value(struct log_rows *r, const struct log_type *t, struct duck_column *c,
@@ -83,11 +83,11 @@ static void skip_value(struct log_rows *r, const struct log_type *t);
 
 static void skip_items(struct log_rows *r, const struct log_type *t)
 {
-    for (uint64_t n; (n = log_get_count(&r->in)) > 0;)
+    for (uint64_t n; (n = avro_get_count(&r->in)) > 0;)
         for (; n > 0 && !r->in.bad; n--) {
             size_t before = r->in.left.len;
             if (t->kind == LOG_MAP)
-                (void)log_get_bytes(&r->in);
+                (void)avro_get_bytes(&r->in);
             skip_value(r, t->item);
             if (r->in.left.len == before)
                 r->in.bad = true;
@@ -96,7 +96,7 @@ static void skip_items(struct log_rows *r, const struct log_type *t)
 
 static const struct log_type *read_branch(struct log_rows *r, const struct log_type *t)
 {
-    int64_t branch = log_get_long(&r->in);
+    int64_t branch = avro_get_long(&r->in);
     if (branch >= 0 && (uint64_t)branch < t->nbranches)
         return t->branches[branch];
     fail(r, "a branch that its union does not have");
@@ -108,15 +108,15 @@ static void skip_value(struct log_rows *r, const struct log_type *t)
     const struct log_type *branch;
     switch (t->kind) {
     case LOG_NULL: return;
-    case LOG_BOOLEAN: (void)log_get_raw(&r->in, 1); return;
+    case LOG_BOOLEAN: (void)avro_get_raw(&r->in, 1); return;
     case LOG_INT:
     case LOG_LONG:
-    case LOG_ENUM: (void)log_get_long(&r->in); return;
-    case LOG_FLOAT: (void)log_get_raw(&r->in, 4); return;
-    case LOG_DOUBLE: (void)log_get_raw(&r->in, 8); return;
+    case LOG_ENUM: (void)avro_get_long(&r->in); return;
+    case LOG_FLOAT: (void)avro_get_raw(&r->in, 4); return;
+    case LOG_DOUBLE: (void)avro_get_raw(&r->in, 8); return;
     case LOG_BYTES:
-    case LOG_STRING: (void)log_get_bytes(&r->in); return;
-    case LOG_FIXED: (void)log_get_raw(&r->in, t->size); return;
+    case LOG_STRING: (void)avro_get_bytes(&r->in); return;
+    case LOG_FIXED: (void)avro_get_raw(&r->in, t->size); return;
     case LOG_RECORD:
         for (size_t i = 0; i < t->nfields && !r->in.bad; i++)
             skip_value(r, t->fields[i].type);
@@ -135,7 +135,7 @@ static void skip_value(struct log_rows *r, const struct log_type *t)
 
 static void read_int(struct log_rows *r, struct duck_column *c, uint64_t row)
 {
-    int64_t v = log_get_long(&r->in);
+    int64_t v = avro_get_long(&r->in);
     if (v < INT32_MIN || v > INT32_MAX)
         fail(r, "an int out of range");
     else
@@ -144,7 +144,7 @@ static void read_int(struct log_rows *r, struct duck_column *c, uint64_t row)
 
 static void read_long(struct log_rows *r, struct duck_column *c, uint64_t row, int64_t factor)
 {
-    int64_t v = log_get_long(&r->in);
+    int64_t v = avro_get_long(&r->in);
     if (__builtin_mul_overflow(v, factor, &((int64_t *)c->data)[row]))
         fail(r, "a time out of range");
 }
@@ -166,14 +166,14 @@ static void read_number(struct log_rows *r, const struct log_type *t, struct duc
 
 static void read_real(struct log_rows *r, struct duck_column *c, uint64_t row, size_t bytes)
 {
-    struct slice s = log_get_raw(&r->in, bytes);
+    struct slice s = avro_get_raw(&r->in, bytes);
     if (!r->in.bad)
         memcpy((char *)c->data + row * bytes, s.data, bytes);
 }
 
 static void read_boolean(struct log_rows *r, struct duck_column *c, uint64_t row)
 {
-    struct slice s = log_get_raw(&r->in, 1);
+    struct slice s = avro_get_raw(&r->in, 1);
     if (!r->in.bad)
         ((bool *)c->data)[row] = s.data[0] != 0;
 }
@@ -207,7 +207,7 @@ static void read_decimal(struct log_rows *r, const struct log_type *t, struct du
                          uint64_t row)
 {
     copy_int128 v;
-    struct slice s = t->kind == LOG_FIXED ? log_get_raw(&r->in, t->size) : log_get_bytes(&r->in);
+    struct slice s = t->kind == LOG_FIXED ? avro_get_raw(&r->in, t->size) : avro_get_bytes(&r->in);
     if (r->in.bad)
         return;
     if (!read_unscaled(s, &v) || !has_digits(v, t->precision)) {
@@ -241,7 +241,7 @@ static void read_bytes(struct log_rows *r, struct duck_column *c, uint64_t row, 
 static void read_enum(struct log_rows *r, const struct log_type *t, struct duck_column *c,
                       uint64_t row)
 {
-    int64_t i = log_get_long(&r->in);
+    int64_t i = avro_get_long(&r->in);
     if (i < 0 || (uint64_t)i >= t->size)
         fail(r, "a symbol that its enum does not have");
     else
@@ -254,7 +254,7 @@ static void read_items(struct log_rows *r, const struct log_type *t, struct duck
                        uint64_t row)
 {
     struct duck_list_entry e = {c->length, 0};
-    for (uint64_t n; (n = log_get_count(&r->in)) > 0;)
+    for (uint64_t n; (n = avro_get_count(&r->in)) > 0;)
         for (; n > 0 && !r->in.bad; n--) {
             size_t before = r->in.left.len;
             uint64_t at = duck_column_add_item(r->ap, c);
@@ -264,7 +264,7 @@ static void read_items(struct log_rows *r, const struct log_type *t, struct duck
             }
             struct duck_column *item = &c->children[0];
             if (t->kind == LOG_MAP) {
-                put_text(r, &item->children[0], at, log_get_bytes(&r->in));
+                put_text(r, &item->children[0], at, avro_get_bytes(&r->in));
                 item = &item->children[1];
             }
             if (!r->in.bad)
@@ -298,9 +298,9 @@ static void read_value(struct log_rows *r, const struct log_type *t, struct duck
     case LOG_LONG: read_number(r, t, c, row); return;
     case LOG_FLOAT: read_real(r, c, row, 4); return;
     case LOG_DOUBLE: read_real(r, c, row, 8); return;
-    case LOG_BYTES: read_bytes(r, c, row, log_get_bytes(&r->in)); return;
-    case LOG_STRING: put_text(r, c, row, log_get_bytes(&r->in)); return;
-    case LOG_FIXED: read_bytes(r, c, row, log_get_raw(&r->in, t->size)); return;
+    case LOG_BYTES: read_bytes(r, c, row, avro_get_bytes(&r->in)); return;
+    case LOG_STRING: put_text(r, c, row, avro_get_bytes(&r->in)); return;
+    case LOG_FIXED: read_bytes(r, c, row, avro_get_raw(&r->in, t->size)); return;
     case LOG_ENUM: read_enum(r, t, c, row); return;
     case LOG_RECORD:
         for (size_t i = 0; i < t->nfields && !r->in.bad; i++)
@@ -361,7 +361,7 @@ bool log_rows_put(struct log_rows *r, struct slice datum, int32_t slice, int64_t
 {
     uint64_t row = duck_append_row(r->ap);
     size_t column = 0;
-    r->in = (struct log_bytes){datum, false};
+    r->in = (struct avro_cursor){datum, false};
     r->reason = NULL;
     for (size_t i = 0; i < r->type->nfields && !r->in.bad; i++) {
         r->field = r->type->fields[i].name;
