@@ -7,11 +7,11 @@
 
 #define MAX_CALL_BYTES ((size_t)1 << 26)
 
-static const char *server_object(struct parse *p, const char *name)
+static const char *server_object(struct reader *p, const char *name)
 {
     const char *text = arena_printf(p->arena, "server %s", name);
     if (text == NULL)
-        parse_no_memory(p);
+        reader_no_memory(p);
     return text;
 }
 
@@ -24,7 +24,7 @@ struct grant {
 };
 
 /* role {, role}, NULL-terminated; GROUP may stand before each. */
-static const char *const *read_roles(struct parse *p)
+static const char *const *read_roles(struct reader *p)
 {
     size_t count = 0, capacity = 8;
     const char **roles = arena_alloc_array(p->arena, capacity, sizeof *roles);
@@ -37,32 +37,33 @@ static const char *const *read_roles(struct parse *p)
             capacity *= 2;
         }
         if (roles == NULL) {
-            parse_no_memory(p);
+            reader_no_memory(p);
             return NULL;
         }
-        if (parse_is_word(p, 0, "group"))
-            parse_accept(p, "group");
+        if (reader_is_word(p, 0, "group"))
+            reader_accept(p, "group");
         roles[count] = parse_role(p);
         if (roles[count++] == NULL)
             return NULL;
-    } while (parse_accept_symbol(p, ','));
+    } while (reader_accept_symbol(p, ','));
     roles[count] = NULL;
     return roles;
 }
 
-static void read_servers(struct parse *p, struct grant *g)
+static void read_servers(struct reader *p, struct grant *g)
 {
-    if (!parse_accept(p, "usage") && !parse_accept(p, "all privileges"))
-        parse_expect(p, "all");
-    parse_expect(p, "on foreign server");
+    if (!reader_accept(p, "usage") && !reader_accept(p, "all privileges"))
+        reader_expect(p, "all");
+    reader_expect(p, "on foreign server");
     g->servers = parse_name_list(p);
 }
 
-static enum handler_claim write_grant(struct parse *p, const struct grant *g, const char *procedure,
-                                      const char *tag, struct handler_answer *answer)
+static enum handler_claim write_grant(struct reader *p, const struct grant *g,
+                                      const char *procedure, const char *tag,
+                                      struct handler_answer *answer)
 {
     struct buf b;
-    enum handler_claim claim = parse_end(p);
+    enum handler_claim claim = reader_end(p);
     if (claim != HANDLER_ANSWER)
         return claim;
     buf_init(&b, MAX_CALL_BYTES);
@@ -73,38 +74,38 @@ static enum handler_claim write_grant(struct parse *p, const struct grant *g, co
     buf_append_cstr(&b, ", ");
     parse_put_bool(&b, g->option);
     buf_append_cstr(&b, ")");
-    answer->call = parse_take(p, &b);
+    answer->call = reader_take(p, &b);
     answer->tag = tag;
     answer->ask = parse_ask(p, "is_hudi_server", g->servers);
     answer->about = g->servers[1] == NULL ? server_object(p, g->servers[0]) : NULL;
-    return parse_end(p);
+    return reader_end(p);
 }
 
 enum handler_claim parse_grant_server(struct arena *a, const struct handler_text *statement,
                                       struct handler_answer *answer, struct err *err)
 {
-    struct parse p = parse_begin(a, statement, err);
+    struct reader p = parse_begin(a, statement, err);
     struct grant g = {.option = false};
-    parse_expect(&p, "grant");
+    reader_expect(&p, "grant");
     read_servers(&p, &g);
-    parse_expect(&p, "to");
+    reader_expect(&p, "to");
     g.roles = read_roles(&p);
-    g.option = parse_accept(&p, "with grant option");
+    g.option = reader_accept(&p, "with grant option");
     return write_grant(&p, &g, "grant_server_usage", "GRANT", answer);
 }
 
 enum handler_claim parse_revoke_server(struct arena *a, const struct handler_text *statement,
                                        struct handler_answer *answer, struct err *err)
 {
-    struct parse p = parse_begin(a, statement, err);
+    struct reader p = parse_begin(a, statement, err);
     struct grant g = {.option = false};
-    parse_expect(&p, "revoke");
+    reader_expect(&p, "revoke");
     read_servers(&p, &g);
-    parse_expect(&p, "from");
+    reader_expect(&p, "from");
     g.roles = read_roles(&p);
-    g.option = parse_accept(&p, "cascade");
+    g.option = reader_accept(&p, "cascade");
     if (!g.option)
-        parse_accept(&p, "restrict");
+        reader_accept(&p, "restrict");
     return write_grant(&p, &g, "revoke_server_usage", "REVOKE", answer);
 }
 
@@ -115,50 +116,50 @@ struct mapping {
     const char *server[2]; /* NULL-terminated list of one */
 };
 
-static void read_mapping(struct parse *p, struct mapping *m)
+static void read_mapping(struct reader *p, struct mapping *m)
 {
-    parse_expect(p, "for");
+    reader_expect(p, "for");
     m->role = parse_role(p);
-    parse_expect(p, "server");
-    m->server[0] = parse_name(p);
+    reader_expect(p, "server");
+    m->server[0] = reader_name(p);
     m->server[1] = NULL;
 }
 
 /* CALL pgveneer.procedure(role, server, */
-static void write_mapping(struct parse *p, struct buf *b, const char *procedure,
+static void write_mapping(struct reader *p, struct buf *b, const char *procedure,
                           const struct mapping *m)
 {
     buf_init(b, MAX_CALL_BYTES);
     buf_printf(b, "CALL pgveneer.%s(", procedure);
-    parse_put_cstr(p, b, m->role);
+    reader_put_cstr(p, b, m->role);
     buf_append_cstr(b, ", ");
-    parse_put_cstr(p, b, m->server[0]);
+    reader_put_cstr(p, b, m->server[0]);
     buf_append_cstr(b, ", ");
 }
 
-static enum handler_claim answer_mapping(struct parse *p, struct buf *b, const char *tag,
+static enum handler_claim answer_mapping(struct reader *p, struct buf *b, const char *tag,
                                          const struct mapping *m, struct handler_answer *answer)
 {
-    answer->call = parse_take(p, b);
+    answer->call = reader_take(p, b);
     answer->tag = tag;
     answer->ask = parse_ask(p, "is_hudi_server", m->server);
     answer->about = server_object(p, m->server[0]);
-    return parse_end(p);
+    return reader_end(p);
 }
 
 enum handler_claim parse_create_mapping(struct arena *a, const struct handler_text *statement,
                                         struct handler_answer *answer, struct err *err)
 {
-    struct parse p = parse_begin(a, statement, err);
+    struct reader p = parse_begin(a, statement, err);
     struct parse_options options = {.count = 0};
     struct mapping m;
     struct buf b;
-    parse_expect(&p, "create user mapping");
-    bool if_not_exists = parse_accept(&p, "if not exists");
+    reader_expect(&p, "create user mapping");
+    bool if_not_exists = reader_accept(&p, "if not exists");
     read_mapping(&p, &m);
-    if (parse_is_word(&p, 0, "options"))
+    if (reader_is_word(&p, 0, "options"))
         parse_options(&p, false, &options);
-    enum handler_claim claim = parse_end(&p);
+    enum handler_claim claim = reader_end(&p);
     if (claim != HANDLER_ANSWER)
         return claim;
 
@@ -174,14 +175,14 @@ enum handler_claim parse_create_mapping(struct arena *a, const struct handler_te
 enum handler_claim parse_alter_mapping(struct arena *a, const struct handler_text *statement,
                                        struct handler_answer *answer, struct err *err)
 {
-    struct parse p = parse_begin(a, statement, err);
+    struct reader p = parse_begin(a, statement, err);
     struct parse_options options = {.count = 0};
     struct mapping m;
     struct buf b;
-    parse_expect(&p, "alter user mapping");
+    reader_expect(&p, "alter user mapping");
     read_mapping(&p, &m);
     parse_options(&p, true, &options);
-    enum handler_claim claim = parse_end(&p);
+    enum handler_claim claim = reader_end(&p);
     if (claim != HANDLER_ANSWER)
         return claim;
 
@@ -196,13 +197,13 @@ enum handler_claim parse_alter_mapping(struct arena *a, const struct handler_tex
 enum handler_claim parse_drop_mapping(struct arena *a, const struct handler_text *statement,
                                       struct handler_answer *answer, struct err *err)
 {
-    struct parse p = parse_begin(a, statement, err);
+    struct reader p = parse_begin(a, statement, err);
     struct mapping m;
     struct buf b;
-    parse_expect(&p, "drop user mapping");
-    bool if_exists = parse_accept(&p, "if exists");
+    reader_expect(&p, "drop user mapping");
+    bool if_exists = reader_accept(&p, "if exists");
     read_mapping(&p, &m);
-    enum handler_claim claim = parse_end(&p);
+    enum handler_claim claim = reader_end(&p);
     if (claim != HANDLER_ANSWER)
         return claim;
 
@@ -219,27 +220,27 @@ enum handler_claim parse_drop_mapping(struct arena *a, const struct handler_text
 enum handler_claim parse_alter_user(struct arena *a, const struct handler_text *statement,
                                     struct handler_answer *answer, struct err *err)
 {
-    struct parse p = parse_begin(a, statement, err);
+    struct reader p = parse_begin(a, statement, err);
     struct buf b;
-    parse_expect(&p, "alter");
-    if (!parse_accept(&p, "user"))
-        parse_expect(&p, "role");
+    reader_expect(&p, "alter");
+    if (!reader_accept(&p, "user"))
+        reader_expect(&p, "role");
     const char *role = parse_role(&p);
-    parse_accept(&p, "with");
-    bool useft = parse_accept(&p, "useft");
+    reader_accept(&p, "with");
+    bool useft = reader_accept(&p, "useft");
     if (!useft)
-        parse_expect(&p, "nouseft");
-    enum handler_claim claim = parse_end(&p);
+        reader_expect(&p, "nouseft");
+    enum handler_claim claim = reader_end(&p);
     if (claim != HANDLER_ANSWER)
         return claim;
 
     buf_init(&b, MAX_CALL_BYTES);
     buf_append_cstr(&b, "CALL pgveneer.alter_user_useft(");
-    parse_put_cstr(&p, &b, role);
+    reader_put_cstr(&p, &b, role);
     buf_append_cstr(&b, ", ");
     parse_put_bool(&b, useft);
     buf_append_cstr(&b, ")");
-    answer->call = parse_take(&p, &b);
+    answer->call = reader_take(&p, &b);
     answer->tag = "ALTER ROLE";
-    return parse_end(&p);
+    return reader_end(&p);
 }

@@ -19,56 +19,25 @@
 #include <string.h>
 
 #include "base/attr.h"
-#include "proxy/lexer.h"
+#include "proxy/statement_reader.h"
 
-/* A walk over the tokens. */
+/* The reader, and what it has found. */
 struct walk {
-    struct arena *arena;
-    const struct handler_text *text;
-    size_t at;
+    struct reader r;
     struct handler_cursor *cursor; /* NULL: no memory */
-    struct err *err;
 };
-
-static const struct token *token_at(const struct walk *w, size_t at)
-{
-    return at < w->text->count ? &w->text->tokens[at] : NULL;
-}
-
-static bool is_word(const struct walk *w, size_t ahead, const char *word)
-{
-    const struct token *t = token_at(w, w->at + ahead);
-    return t != NULL && token_is_word(t, word);
-}
-
-static bool accept(struct walk *w, const char *word)
-{
-    bool is = is_word(w, 0, word);
-    w->at += is;
-    return is;
-}
 
 /* `syntax error at or near "…"` at the token at hand. */
 static enum handler_claim refuse_here(struct walk *w)
 {
-    const struct token *t = token_at(w, w->at);
-    if (t == NULL) {
-        const struct token *last = token_at(w, w->text->count - 1);
-        err_set(w->err, SQLSTATE_SYNTAX_ERROR, "syntax error at end of input");
-        w->err->position = (uint32_t)last->end + 1;
-        return HANDLER_REFUSE;
-    }
-    size_t n = t->end - t->start < 200 ? t->end - t->start : 200;
-    err_set(w->err, SQLSTATE_SYNTAX_ERROR, "syntax error at or near \"%.*s\"", (int)n,
-            w->text->text.data + t->start);
-    w->err->position = (uint32_t)t->start + 1;
+    reader_mistake(&w->r);
     return HANDLER_REFUSE;
 }
 
 static struct walk begin(struct arena *a, const struct handler_text *text, struct err *err,
                          enum handler_cursor_kind kind)
 {
-    struct walk w = {.arena = a, .text = text, .err = err};
+    struct walk w = {.r = reader_begin(a, text, err)};
     w.cursor = arena_alloc(a, sizeof *w.cursor);
     if (w.cursor != NULL)
         w.cursor->kind = kind;
@@ -83,10 +52,10 @@ static enum handler_claim end(struct walk *w, struct handler_answer *answer)
 
 static bool read_name(struct walk *w)
 {
-    const struct token *t = token_at(w, w->at);
+    const struct token *t = reader_peek(&w->r, 0);
     if (t == NULL || !token_is_name(t))
         return false;
-    w->at++;
+    w->r.at++;
     if (w->cursor != NULL)
         w->cursor->name = t->name; /* tokens live in the arena */
     return true;
@@ -102,14 +71,13 @@ static void add_edit(struct walk *w, const struct token *from, const struct toke
 
 /* ---- DECLARE ---- */
 
-/* Is the token at `at` an option of DECLARE? */
-static bool is_option(const struct walk *w, size_t at)
+/* Is the token, `ahead` tokens further on, an option of DECLARE? */
+static bool is_option(const struct walk *w, size_t ahead)
 {
     static const char *const words[] = {"binary", "insensitive", "asensitive", "no",
                                         "scroll", "parallel",    "retrieve"};
-    const struct token *t = token_at(w, at);
-    for (size_t i = 0; t != NULL && i < ARRAY_LEN(words); i++)
-        if (token_is_word(t, words[i]))
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (reader_is_word(&w->r, ahead, words[i]))
             return true;
     return false;
 }
@@ -117,28 +85,27 @@ static bool is_option(const struct walk *w, size_t at)
 /* Do the options of the DECLARE, which stand before CURSOR, hold PARALLEL RETRIEVE? */
 static bool is_parallel(const struct walk *w)
 {
-    size_t at = w->at;
+    size_t ahead = 0;
     bool found = false;
-    for (; is_option(w, at); at++)
-        found = found || (token_is_word(token_at(w, at), "parallel") && token_at(w, at + 1) &&
-                          token_is_word(token_at(w, at + 1), "retrieve"));
-    const struct token *t = token_at(w, at);
-    return found && t != NULL && token_is_word(t, "cursor");
+    for (; is_option(w, ahead); ahead++)
+        found = found || (reader_is_word(&w->r, ahead, "parallel") &&
+                          reader_is_word(&w->r, ahead + 1, "retrieve"));
+    return found && reader_is_word(&w->r, ahead, "cursor");
 }
 
 static enum handler_claim refuse_scroll(struct walk *w, const struct token *t)
 {
-    err_set(w->err, "42P11", "SCROLL is not allowed for the PARALLEL RETRIEVE CURSORs");
-    err_detail(w->err, "Scrollable cursors can not be parallel");
-    w->err->position = (uint32_t)t->start + 1;
+    err_set(w->r.err, "42P11", "SCROLL is not allowed for the PARALLEL RETRIEVE CURSORs");
+    err_detail(w->r.err, "Scrollable cursors can not be parallel");
+    w->r.err->position = (uint32_t)t->start + 1;
     return HANDLER_REFUSE;
 }
 
 static enum handler_claim refuse_hold(struct walk *w, const struct token *t)
 {
-    err_set(w->err, "42P11", "DECLARE PARALLEL RETRIEVE CURSOR WITH HOLD ... is not supported");
-    err_detail(w->err, "Holdable cursors can not be parallel");
-    w->err->position = (uint32_t)t->start + 1;
+    err_set(w->r.err, "42P11", "DECLARE PARALLEL RETRIEVE CURSOR WITH HOLD ... is not supported");
+    err_detail(w->r.err, "Holdable cursors can not be parallel");
+    w->r.err->position = (uint32_t)t->start + 1;
     return HANDLER_REFUSE;
 }
 
@@ -146,15 +113,16 @@ static enum handler_claim refuse_hold(struct walk *w, const struct token *t)
 static enum handler_claim read_options(struct walk *w)
 {
     bool no_scroll = false;
-    for (; !is_word(w, 0, "cursor"); w->at++)
-        if (accept(w, "no"))
+    for (; !reader_is_word(&w->r, 0, "cursor"); w->r.at++)
+        if (reader_accept(&w->r, "no"))
             no_scroll = true;
-        else if (is_word(w, 0, "scroll"))
-            return refuse_scroll(w, token_at(w, w->at));
-        else if (is_word(w, 0, "binary"))
-            add_edit(w, token_at(w, w->at), token_at(w, w->at), "");
-        else if (accept(w, "parallel"))
-            add_edit(w, token_at(w, w->at - 1), token_at(w, w->at), no_scroll ? "" : "NO SCROLL");
+        else if (reader_is_word(&w->r, 0, "scroll"))
+            return refuse_scroll(w, reader_peek(&w->r, 0));
+        else if (reader_is_word(&w->r, 0, "binary"))
+            add_edit(w, reader_peek(&w->r, 0), reader_peek(&w->r, 0), "");
+        else if (reader_accept(&w->r, "parallel"))
+            add_edit(w, &w->r.statement->tokens[w->r.at - 1], reader_peek(&w->r, 0),
+                     no_scroll ? "" : "NO SCROLL");
     if (w->cursor != NULL && w->cursor->edit_count == HANDLER_CURSOR_EDITS)
         return refuse_here(w);
     return HANDLER_ORCHESTRATE;
@@ -163,22 +131,22 @@ static enum handler_claim read_options(struct walk *w)
 /* From the word DECLARE on. PASS: not a parallel one. */
 static enum handler_claim read_declare(struct walk *w)
 {
-    if (!accept(w, "declare") || !read_name(w) || !is_parallel(w))
+    if (!reader_accept(&w->r, "declare") || !read_name(w) || !is_parallel(w))
         return HANDLER_PASS;
     enum handler_claim claim = read_options(w);
     if (claim != HANDLER_ORCHESTRATE)
         return claim;
-    w->at++; /* CURSOR */
-    if (is_word(w, 0, "with") && is_word(w, 1, "hold"))
-        return refuse_hold(w, token_at(w, w->at));
-    if (is_word(w, 0, "without") && is_word(w, 1, "hold"))
-        w->at += 2;
-    if (!accept(w, "for"))
+    w->r.at++; /* CURSOR */
+    if (reader_is_word(&w->r, 0, "with") && reader_is_word(&w->r, 1, "hold"))
+        return refuse_hold(w, reader_peek(&w->r, 0));
+    if (reader_is_word(&w->r, 0, "without") && reader_is_word(&w->r, 1, "hold"))
+        w->r.at += 2;
+    if (!reader_accept(&w->r, "for"))
         return refuse_here(w);
-    const struct token *first = token_at(w, w->at);
+    const struct token *first = reader_peek(&w->r, 0);
     if (first != NULL && w->cursor != NULL)
-        w->cursor->query =
-            slice_part(w->text->text, first->start, token_at(w, w->text->count - 1)->end);
+        w->cursor->query = slice_part(w->r.statement->text, first->start,
+                                      w->r.statement->tokens[w->r.statement->count - 1].end);
     return HANDLER_ORCHESTRATE;
 }
 
@@ -195,13 +163,13 @@ enum handler_claim parse_explain(struct arena *a, const struct handler_text *sta
                                  struct handler_answer *answer, struct err *err)
 {
     struct walk w = begin(a, statement, err, HANDLER_CURSOR_EXPLAIN);
-    w.at = 1;
-    const struct token *t = token_at(&w, w.at);
+    w.r.at = 1;
+    const struct token *t = reader_peek(&w.r, 0);
     if (t != NULL && token_is_symbol(t, '('))
-        while (t != NULL && !token_is_symbol(t, ')'))
-            t = token_at(&w, ++w.at);
-    w.at += t != NULL && token_is_symbol(t, ')');
-    while (accept(&w, "analyze") || accept(&w, "verbose"))
+        for (; t != NULL && !token_is_symbol(t, ')'); t = reader_peek(&w.r, 0))
+            w.r.at++;
+    w.r.at += t != NULL && token_is_symbol(t, ')');
+    while (reader_accept(&w.r, "analyze") || reader_accept(&w.r, "verbose"))
         ;
     enum handler_claim claim = read_declare(&w);
     return claim == HANDLER_ORCHESTRATE ? end(&w, answer) : claim;
@@ -213,16 +181,17 @@ enum handler_claim parse_check(struct arena *a, const struct handler_text *state
                                struct handler_answer *answer, struct err *err)
 {
     struct walk w = begin(a, statement, err, HANDLER_CURSOR_CHECK);
-    w.at = 2;
-    if (!accept(&w, "retrieve") || !accept(&w, "cursor") || !read_name(&w))
+    w.r.at = 2;
+    if (!reader_accept(&w.r, "retrieve") || !reader_accept(&w.r, "cursor") || !read_name(&w))
         return refuse_here(&w);
-    bool nowait = accept(&w, "nowait");
-    if (w.at != statement->count)
+    bool nowait = reader_accept(&w.r, "nowait");
+    if (!reader_is_end(&w.r))
         return refuse_here(&w);
     if (w.cursor != NULL)
         w.cursor->nowait = nowait;
     /* What the server executes in its place: it answers 25P02 where the transaction has failed. */
-    add_edit(&w, token_at(&w, 0), token_at(&w, statement->count - 1), "SET pgveneer.checked TO ''");
+    add_edit(&w, &statement->tokens[0], &statement->tokens[statement->count - 1],
+             "SET pgveneer.checked TO ''");
     return end(&w, answer);
 }
 
@@ -231,24 +200,26 @@ enum handler_claim parse_check(struct arena *a, const struct handler_text *state
 /* [-] digits; false: no number, or too large for the grammar's integers. */
 static bool read_count(struct walk *w, int64_t *count)
 {
-    const struct token *t = token_at(w, w->at);
+    const struct token *t = reader_peek(&w->r, 0);
     int64_t sign = 1;
     if (t != NULL && t->kind == TOKEN_OPERATOR && t->end - t->start == 1 &&
-        (w->text->text.data[t->start] == '-' || w->text->text.data[t->start] == '+')) {
-        sign = w->text->text.data[t->start] == '-' ? -1 : 1;
-        t = token_at(w, ++w->at);
+        (w->r.statement->text.data[t->start] == '-' ||
+         w->r.statement->text.data[t->start] == '+')) {
+        sign = w->r.statement->text.data[t->start] == '-' ? -1 : 1;
+        w->r.at++;
+        t = reader_peek(&w->r, 0);
     }
     char digits[20];
     if (t == NULL || t->kind != TOKEN_NUMBER || t->end - t->start >= sizeof digits)
         return false;
-    memcpy(digits, w->text->text.data + t->start, t->end - t->start);
+    memcpy(digits, w->r.statement->text.data + t->start, t->end - t->start);
     digits[t->end - t->start] = '\0';
     char *rest;
     errno = 0;
     int64_t value = strtoll(digits, &rest, 10);
     if (*rest != '\0' || errno != 0 || value > INT32_MAX)
         return false;
-    w->at++;
+    w->r.at++;
     *count = sign * value;
     return true;
 }
@@ -258,12 +229,12 @@ enum handler_claim parse_retrieve(struct arena *a, const struct handler_text *st
 {
     struct walk w = begin(a, statement, err, HANDLER_CURSOR_RETRIEVE);
     int64_t count = 0;
-    w.at = 1;
-    bool all = accept(&w, "all");
+    w.r.at = 1;
+    bool all = reader_accept(&w.r, "all");
     if (!all && !read_count(&w, &count))
         return refuse_here(&w);
-    if (!accept(&w, "from") || !accept(&w, "endpoint") || !read_name(&w) ||
-        w.at != statement->count)
+    if (!reader_accept(&w.r, "from") || !reader_accept(&w.r, "endpoint") || !read_name(&w) ||
+        !reader_is_end(&w.r))
         return refuse_here(&w);
     if (!all && count <= 0) {
         err_set(err, SQLSTATE_INVALID_PARAMETER_VALUE,
@@ -286,7 +257,7 @@ enum handler_claim parse_fetch(struct arena *a, const struct handler_text *state
 {
     bool is_move = token_is_word(&statement->tokens[0], "move");
     struct walk w = begin(a, statement, err, is_move ? HANDLER_CURSOR_MOVE : HANDLER_CURSOR_FETCH);
-    w.at = statement->count - 1;
+    w.r.at = statement->count - 1;
     if (!statement->has_cursors || statement->count < 2 || !read_name(&w))
         return HANDLER_PASS;
     return end(&w, answer);

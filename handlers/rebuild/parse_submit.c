@@ -6,10 +6,10 @@
 
 static void put_action(struct reader *r, const char *action, const char *column)
 {
-    reader_put(r, "pg_catalog.jsonb_build_object('do', '");
-    reader_put(r, action);
-    reader_put(r, "', 'column', ");
-    reader_put_name(r, column);
+    call_put(r, "pg_catalog.jsonb_build_object('do', '");
+    call_put(r, action);
+    call_put(r, "', 'column', ");
+    call_put_name(r, column);
 }
 
 /* ADD COLUMN c type constraints: all behind the name is one text; whether it refers to another table
@@ -31,9 +31,9 @@ static void read_add(struct reader *r)
         return;
     for (size_t i = first; i < r->at; i++)
         refers = refers || token_is_word(&r->statement->tokens[i], "references");
-    reader_put(r, ", 'definition', ");
-    reader_put_text(r, definition);
-    reader_put(r, refers ? ", 'refers', true)" : ", 'refers', false)");
+    call_put(r, ", 'definition', ");
+    call_put_text(r, definition);
+    call_put(r, refers ? ", 'refers', true)" : ", 'refers', false)");
 }
 
 static void read_type(struct reader *r, const char *column)
@@ -42,13 +42,13 @@ static void read_type(struct reader *r, const char *column)
     put_action(r, "type", column);
     if (!reader_text(r, "using", &type))
         return;
-    reader_put(r, ", 'type', ");
-    reader_put_text(r, type);
+    call_put(r, ", 'type', ");
+    call_put_text(r, type);
     if (reader_accept(r, "using") && reader_text(r, NULL, &expression)) {
-        reader_put(r, ", 'using', ");
-        reader_put_text(r, expression);
+        call_put(r, ", 'using', ");
+        call_put_text(r, expression);
     }
-    reader_put(r, ")");
+    call_put(r, ")");
 }
 
 static void read_alter(struct reader *r)
@@ -56,9 +56,9 @@ static void read_alter(struct reader *r)
     struct slice expression;
     if (reader_accept(r, "primary key")) {
         put_action(r, "primary_key", NULL);
-        reader_put(r, ", 'columns', ");
-        reader_copy_columns(r);
-        reader_put(r, ")");
+        call_put(r, ", 'columns', ");
+        call_copy_columns(r);
+        call_put(r, ")");
         return;
     }
     reader_accept(r, "column");
@@ -67,32 +67,32 @@ static void read_alter(struct reader *r)
         read_type(r, column);
     } else if (reader_accept(r, "set default")) {
         put_action(r, "set_default", column);
-        reader_put(r, ", 'expression', ");
+        call_put(r, ", 'expression', ");
         if (reader_text(r, NULL, &expression))
-            reader_put_text(r, expression);
-        reader_put(r, ")");
+            call_put_text(r, expression);
+        call_put(r, ")");
     } else if (reader_accept(r, "drop default")) {
         put_action(r, "drop_default", column);
-        reader_put(r, ")");
+        call_put(r, ")");
     } else if (reader_accept(r, "set not null")) {
         put_action(r, "set_not_null", column);
-        reader_put(r, ")");
+        call_put(r, ")");
     } else if (reader_expect(r, "drop not null")) {
         put_action(r, "drop_not_null", column);
-        reader_put(r, ")");
+        call_put(r, ")");
     }
 }
 
 static void read_partition(struct reader *r)
 {
     put_action(r, "partition", NULL);
-    reader_put(r, reader_accept(r, "logical") ? ", 'logical', true" : ", 'logical', false");
+    call_put(r, reader_accept(r, "logical") ? ", 'logical', true" : ", 'logical', false");
     reader_expect(r, "partition");
     if (reader_accept(r, "by list")) {
-        reader_put(r, ", 'columns', ");
-        reader_copy_columns(r);
+        call_put(r, ", 'columns', ");
+        call_copy_columns(r);
     }
-    reader_put(r, ")");
+    call_put(r, ")");
 }
 
 static void read_action(struct reader *r)
@@ -105,9 +105,9 @@ static void read_action(struct reader *r)
         read_partition(r);
     } else if (reader_expect(r, "set") && reader_expect_symbol(r, '(')) {
         put_action(r, "set", NULL);
-        reader_put(r, ", 'properties', ");
-        reader_copy_parameters(r);
-        reader_put(r, ")");
+        call_put(r, ", 'properties', ");
+        call_copy_parameters(r);
+        call_put(r, ")");
         reader_expect_symbol(r, ')');
     }
 }
@@ -116,30 +116,31 @@ enum handler_claim rebuild_parse_submit(struct arena *a, const struct handler_te
                                         struct handler_answer *answer, struct err *err)
 {
     struct buf call;
-    struct reader r = reader_begin(a, statement, &call, err);
+    struct reader r = rebuild_begin(a, statement, &call, err);
     reader_expect(&r, "async rebuild table");
     bool if_exists = reader_accept(&r, "if exists");
-    reader_put(&r, "CALL hologres.rebuild_submit(");
-    reader_copy_qualified(&r);
-    reader_put(&r, if_exists ? ", true, " : ", false, ");
+    call_put(&r, "CALL hologres.rebuild_submit(");
+    call_copy_qualified(&r);
+    call_put(&r, if_exists ? ", true, " : ", false, ");
     if (reader_accept(&r, "with") && reader_expect_symbol(&r, '(')) {
-        reader_copy_parameters(&r);
+        call_copy_parameters(&r);
         reader_expect_symbol(&r, ')');
     } else {
-        reader_put(&r, "'[]'::pg_catalog.jsonb");
+        call_put(&r, "'[]'::pg_catalog.jsonb");
     }
-    reader_put(&r, ", pg_catalog.jsonb_build_array(VARIADIC ARRAY[");
+    call_put(&r, ", pg_catalog.jsonb_build_array(VARIADIC ARRAY[");
     read_action(&r);
     while (reader_accept_symbol(&r, ',')) {
-        reader_put(&r, ", ");
+        call_put(&r, ", ");
         read_action(&r);
     }
-    reader_put(&r, "]::pg_catalog.jsonb[]), ");
+    call_put(&r, "]::pg_catalog.jsonb[]), ");
     if (statement->count > 0)
-        reader_put_text(&r, slice_part(statement->text, statement->tokens[0].start,
-                                       statement->tokens[statement->count - 1].end));
-    reader_put(&r, ", NULL)");
+        call_put_text(&r, slice_part(statement->text, statement->tokens[0].start,
+                                     statement->tokens[statement->count - 1].end));
+    call_put(&r, ", NULL)");
     answer->tag = "ASYNC REBUILD TABLE";
     answer->wakes_workers = true;
-    return reader_end(&r, true, answer);
+    r.ours = true;
+    return rebuild_end(&r, answer);
 }

@@ -50,16 +50,16 @@ static enum handler_claim call_with_id(struct arena *a, const struct handler_tex
 {
     struct buf call;
     struct slice id;
-    struct reader r = reader_begin(a, statement, &call, err);
+    struct reader r = rebuild_begin(a, statement, &call, err);
     reader_expect(&r, word);
     const struct token *t = reader_peek(&r, 0);
-    bool ours = t != NULL && t->kind == TOKEN_STRING;
-    reader_put(&r, procedure);
+    r.ours = t != NULL && t->kind == TOKEN_STRING;
+    call_put(&r, procedure);
     if (reader_string(&r, &id))
-        reader_put_text(&r, id);
-    reader_put(&r, ")");
+        call_put_text(&r, id);
+    call_put(&r, ")");
     answer->wakes_workers = true;
-    return reader_end(&r, ours, answer);
+    return rebuild_end(&r, answer);
 }
 
 enum handler_claim rebuild_parse_suspend(struct arena *a, const struct handler_text *statement,
@@ -118,30 +118,27 @@ enum handler_claim rebuild_parse_alter(struct arena *a, const struct handler_tex
                                        struct handler_answer *answer, struct err *err)
 {
     struct buf call;
-    struct reader r = reader_begin(a, statement, &call, err);
-    bool ours = false;
+    struct reader r = rebuild_begin(a, statement, &call, err);
     reader_expect(&r, "alter table");
     bool if_exists = reader_accept(&r, "if exists");
     reader_accept(&r, "only");
-    reader_put(&r, "CALL hologres.alter_table(");
-    reader_copy_qualified(&r);
-    reader_put(&r, if_exists ? ", true, " : ", false, ");
+    call_put(&r, "CALL hologres.alter_table(");
+    call_copy_qualified(&r);
+    call_put(&r, if_exists ? ", true, " : ", false, ");
     if (reader_accept(&r, "set reset") || reader_accept(&r, "reset")) {
-        ours = is_reset_of_options(&r);
+        r.ours = is_reset_of_options(&r);
         read_options(&r);
-        reader_put(&r, "'[{\"name\": \"readonly\", \"value\": \"false\"}]'::pg_catalog.jsonb");
+        call_put(&r, "'[{\"name\": \"readonly\", \"value\": \"false\"}]'::pg_catalog.jsonb");
     } else if (reader_expect(&r, "set") && reader_expect_symbol(&r, '(')) {
-        ours = names_property(r);
-        reader_copy_parameters(&r);
+        r.ours = names_property(r);
+        call_copy_parameters(&r);
         reader_expect_symbol(&r, ')');
     }
-    reader_put(&r, ")");
-    if (!ours) {
+    call_put(&r, ")");
+    if (!r.ours)
         reader_mistake(&r);
-        r.failed = true;
-    }
     answer->tag = "ALTER TABLE";
-    return reader_end(&r, ours, answer);
+    return rebuild_end(&r, answer);
 }
 
 /* --- CREATE TABLE ---------------------------------------------------------------------------------- */
@@ -167,7 +164,7 @@ static bool find_with(struct reader *r)
 static void split_parameters(struct reader *r, struct buf *stays)
 {
     size_t ours = 0, others = 0;
-    reader_put(r, "pg_catalog.jsonb_build_array(VARIADIC ARRAY[");
+    call_put(r, "pg_catalog.jsonb_build_array(VARIADIC ARRAY[");
     do {
         struct slice value = {.len = 0}, text;
         size_t first = r->at;
@@ -188,17 +185,17 @@ static void split_parameters(struct reader *r, struct buf *stays)
             buf_append_slice(stays, text);
             continue;
         }
-        reader_put(r, ours++ == 0 ? "" : ", ");
-        reader_put(r, "pg_catalog.jsonb_build_object('name', ");
-        reader_put_name(r, name);
-        reader_put(r, ", 'value', ");
+        call_put(r, ours++ == 0 ? "" : ", ");
+        call_put(r, "pg_catalog.jsonb_build_object('name', ");
+        call_put_name(r, name);
+        call_put(r, ", 'value', ");
         if (value.data == NULL)
-            reader_put(r, "NULL");
+            call_put(r, "NULL");
         else
-            reader_put_text(r, value);
-        reader_put(r, ")");
+            call_put_text(r, value);
+        call_put(r, ")");
     } while (reader_accept_symbol(r, ','));
-    reader_put(r, "]::pg_catalog.jsonb[])");
+    call_put(r, "]::pg_catalog.jsonb[])");
     buf_append_cstr(stays, others > 0 ? ")" : "");
 }
 
@@ -215,19 +212,19 @@ enum handler_claim rebuild_parse_create(struct arena *a, const struct handler_te
                                         struct handler_answer *answer, struct err *err)
 {
     struct buf call, rest;
-    struct reader r = reader_begin(a, statement, &call, err);
+    struct reader r = rebuild_begin(a, statement, &call, err);
     bool if_not_exists = read_create(&r);
-    reader_put(&r, "CALL hologres.create_table(");
-    reader_copy_qualified(&r);
-    bool ours = !r.failed && find_with(&r) && names_property(r);
-    if (!ours) {
+    call_put(&r, "CALL hologres.create_table(");
+    call_copy_qualified(&r);
+    r.ours = !r.failed && find_with(&r) && names_property(r);
+    if (!r.ours) {
         r.failed = true;
-        return reader_end(&r, false, answer);
+        return rebuild_end(&r, answer);
     }
     size_t with = statement->tokens[r.at - 2].start;
     buf_init(&rest, call.max_bytes);
     buf_append_slice(&rest, slice_part(statement->text, statement->tokens[0].start, with));
-    reader_put(&r, if_not_exists ? ", true, " : ", false, ");
+    call_put(&r, if_not_exists ? ", true, " : ", false, ");
     split_parameters(&r, &rest);
     size_t behind = r.at < statement->count ? statement->tokens[r.at].end : 0;
     if (reader_expect_symbol(&r, ')')) {
@@ -235,11 +232,11 @@ enum handler_claim rebuild_parse_create(struct arena *a, const struct handler_te
                                            statement->tokens[statement->count - 1].end));
         r.at = statement->count;
     }
-    reader_put(&r, ", ");
-    reader_put_text(&r, buf_slice(&rest));
-    reader_put(&r, ")");
+    call_put(&r, ", ");
+    call_put_text(&r, buf_slice(&rest));
+    call_put(&r, ")");
     r.call->failed = r.call->failed || rest.failed;
     buf_fini(&rest);
     answer->tag = "CREATE TABLE";
-    return reader_end(&r, ours, answer);
+    return rebuild_end(&r, answer);
 }
