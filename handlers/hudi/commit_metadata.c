@@ -72,8 +72,9 @@ static bool is_log_path(const char *path)
 }
 
 static bool read_stat(struct arena *a, const char *partition, const struct json_val *v,
-                      struct write_stat *out, struct err *err)
+                      struct commit_metadata *metadata, struct err *err)
 {
+    struct write_stat *out = &metadata->stats[metadata->nstats++];
     if (!is_object(v))
         return damaged(err, "a write statistic is not an object");
     out->partition = partition;
@@ -90,8 +91,9 @@ static bool read_stat(struct arena *a, const char *partition, const struct json_
 }
 
 static bool read_replaced(struct arena *a, const char *partition, const struct json_val *v,
-                          struct replaced_group *out, struct err *err)
+                          struct commit_metadata *metadata, struct err *err)
 {
+    struct replaced_group *out = &metadata->replaced[metadata->nreplaced++];
     const char *file_id = json_as_text(v);
     if (file_id == NULL)
         return damaged(err, "a replaced file id is not a text");
@@ -119,6 +121,25 @@ static bool count_members(const struct json_val *map, const char *name, size_t *
     return true;
 }
 
+typedef bool read_member(struct arena *a, const char *partition, const struct json_val *v,
+                         struct commit_metadata *metadata, struct err *err);
+
+/* Reads each member of each list of a map {partition: [...]}. */
+static bool read_members(struct arena *a, const struct json_val *map, read_member *read,
+                         struct commit_metadata *out, struct err *err)
+{
+    for (void *it = json_first(map); it != NULL; it = json_next(map, it)) {
+        const char *partition = arena_copy_cstr(a, json_key(it));
+        if (partition == NULL)
+            return err_no_memory(err);
+        const struct json_val *list = json_value(it);
+        for (size_t i = 0; i < json_count(list); i++)
+            if (!read(a, partition, json_at(list, i), out, err))
+                return false;
+    }
+    return true;
+}
+
 static bool read_stats(struct arena *a, const struct json_val *map, struct commit_metadata *out,
                        struct err *err)
 {
@@ -126,18 +147,7 @@ static bool read_stats(struct arena *a, const struct json_val *map, struct commi
     if (!count_members(map, "partitionToWriteStats", &count, err))
         return false;
     out->stats = arena_alloc_array(a, count + 1, sizeof *out->stats);
-    if (out->stats == NULL)
-        return err_no_memory(err);
-    for (void *it = json_first(map); it != NULL; it = json_next(map, it)) {
-        const char *partition = arena_copy_cstr(a, json_key(it));
-        if (partition == NULL)
-            return err_no_memory(err);
-        const struct json_val *list = json_value(it);
-        for (size_t i = 0; i < json_count(list); i++)
-            if (!read_stat(a, partition, json_at(list, i), &out->stats[out->nstats++], err))
-                return false;
-    }
-    return true;
+    return out->stats == NULL ? err_no_memory(err) : read_members(a, map, read_stat, out, err);
 }
 
 static bool read_all_replaced(struct arena *a, const struct json_val *map,
@@ -147,19 +157,8 @@ static bool read_all_replaced(struct arena *a, const struct json_val *map,
     if (!count_members(map, "partitionToReplaceFileIds", &count, err))
         return false;
     out->replaced = arena_alloc_array(a, count + 1, sizeof *out->replaced);
-    if (out->replaced == NULL)
-        return err_no_memory(err);
-    for (void *it = json_first(map); it != NULL; it = json_next(map, it)) {
-        const char *partition = arena_copy_cstr(a, json_key(it));
-        if (partition == NULL)
-            return err_no_memory(err);
-        const struct json_val *list = json_value(it);
-        for (size_t i = 0; i < json_count(list); i++)
-            if (!read_replaced(a, partition, json_at(list, i), &out->replaced[out->nreplaced++],
-                               err))
-                return false;
-    }
-    return true;
+    return out->replaced == NULL ? err_no_memory(err)
+                                 : read_members(a, map, read_replaced, out, err);
 }
 
 static bool read_root(struct arena *a, const struct json_val *root, struct commit_metadata *out,
