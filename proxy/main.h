@@ -108,6 +108,8 @@ MUST_USE bool embedded_prepare(struct embedded *e, const char *folder, const str
 MUST_USE bool embedded_init(struct embedded *e, struct err *err);
 /* Points the settings backend and service at it. */
 MUST_USE bool embedded_configure(const struct embedded *e, struct config *c, struct err *err);
+/* Removes the folder of its socket, where that is one in /tmp. The server has ended. */
+void embedded_fini(const struct embedded *e);
 /* Becomes the server; returns only when it cannot be executed. Called in a process of its own. */
 void embedded_exec(const struct embedded *e);
 /* Waits until the server answers; false with *err when `alive` says that it died, or in vain. */

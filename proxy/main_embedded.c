@@ -280,6 +280,13 @@ static bool make_socket_dir(struct embedded *e, struct err *err)
     return true;
 }
 
+void embedded_fini(const struct embedded *e)
+{
+    struct path usual = in_folder(e, "socket");
+    if (e->socket_dir[0] != '\0' && strcmp(e->socket_dir, usual.text) != 0)
+        rmdir(e->socket_dir); /* the short one in /tmp: empty once the server has gone */
+}
+
 /* The process in postmaster.pid, if it runs and is the server of this cluster (a server's working
  * folder is its data folder; the number alone may be another process by now). */
 static pid_t find_server(const struct embedded *e)

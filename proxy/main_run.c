@@ -299,6 +299,7 @@ int main_run(struct config *c, const struct main_options *o)
     if (ok && !s.children[CHILD_WORKER].wanted)
         log_warning("supervisor", "no worker is started: the setting \"service\" is empty");
     int rc = supervise(&s);
+    embedded_fini(&embedded);
     main_remove_pidfile(c);
     return rc;
 }
