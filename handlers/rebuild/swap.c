@@ -77,9 +77,7 @@ static bool lock_all(struct rebuild *r, struct lock_attempts *l, struct err *err
 
 static bool read_surroundings(struct rebuild *r, const char **value, struct err *err)
 {
-    return rebuild_fetch(
-        r, "SELECT hologres.surroundings_of(relid) FROM hologres.rebuild WHERE query_id = $1",
-        value, err);
+    return rebuild_fetch(r, "SELECT hologres.surroundings_of($1)", value, err);
 }
 
 /* Is the table still what the copy was made from, and was every change seen? */

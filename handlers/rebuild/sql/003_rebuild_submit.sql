@@ -395,6 +395,10 @@ BEGIN
                 problems := problems || (SQLSTATE, SQLERRM, '')::hologres.problem;
             END;
         END LOOP;
+        IF temporary AND name = c.relname AND EXISTS (SELECT FROM jsonb_array_elements(actions) a
+                                                       WHERE a ->> 'do' IN ('type', 'primary_key')) THEN
+            problems := problems || ARRAY(SELECT t FROM hologres.try_dependents(rel, probe, actions) t);
+        END IF;
         RAISE EXCEPTION USING ERRCODE = 'HG000'; -- all of it goes
     EXCEPTION WHEN SQLSTATE 'HG000' THEN
         NULL;

@@ -4,16 +4,11 @@
 -- Everything is read from the catalogs at each attempt and run under the locks that it needs; before the
 -- commit surroundings_of says whether it is still the same. Each statement has the role that it runs as.
 
--- Views that read the table, nearest first. Those above them are not touched: a view that is replaced
--- keeps its oid.
-CREATE FUNCTION hologres.views_of(rel oid) RETURNS TABLE (view oid, owner oid)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT DISTINCT v.oid, v.relowner FROM pg_depend d
-      JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
-     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
-       AND d.refobjid = rel AND v.relkind = 'v' AND r.rulename = '_RETURN'
-$$;
+-- What depends on the table and is not part of it (010_rebuild_dependents.sql).
+-- kind: replaced view, new view, new function, body, rule, policy; own rule, own policy, own trigger: of the table
+-- itself, in the way of something that is dropped; obstacle.
+-- depth: what is made anew comes after all that it needs.
+CREATE TYPE hologres.dependent AS (class oid, id oid, kind text, depth integer, owner oid, what text);
 
 -- Reasons against copying the rows.
 CREATE OR REPLACE FUNCTION hologres.copy_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
@@ -24,8 +19,6 @@ DECLARE
     service oid := (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgveneer');
     may text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET'
                      ELSE 'MEMBER' END;
-    changed text[] := ARRAY(SELECT a ->> 'column' FROM jsonb_array_elements(actions) a
-                             WHERE a ->> 'do' = 'type');
     parts text[] := hologres.partition_columns(rel, actions);
     found record;
 BEGIN
@@ -75,44 +68,9 @@ BEGIN
         RETURN NEXT ('0A000', format('column "%s" is changed twice', found.name),
                      'Write one action.')::hologres.problem;
     END LOOP;
-    -- what depends on the table and is not carried over
+    RETURN QUERY SELECT * FROM hologres.dependent_problems(rel, actions);
     FOR found IN
-        SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) AS what FROM pg_depend d
-         WHERE d.deptype IN ('n', 'a') AND (
-               d.refclassid = 'pg_class'::regclass AND d.refobjid = rel AND NOT (
-                      d.classid = 'pg_rewrite'::regclass AND EXISTS (
-                          SELECT FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class
-                           WHERE r.oid = d.objid AND (v.oid = rel OR v.relkind IN ('v', 'm')))
-                   OR d.classid IN ('pg_constraint'::regclass, 'pg_publication_rel'::regclass,
-                                    'pg_statistic_ext'::regclass)
-                   OR d.classid = 'pg_attrdef'::regclass AND EXISTS (
-                          SELECT FROM pg_attrdef WHERE oid = d.objid AND adrelid = rel)
-                   OR d.classid = 'pg_trigger'::regclass AND EXISTS (
-                          SELECT FROM pg_trigger WHERE oid = d.objid AND (tgrelid = rel OR tgisinternal))
-                   OR d.classid = 'pg_policy'::regclass AND EXISTS (
-                          SELECT FROM pg_policy WHERE oid = d.objid AND polrelid = rel)
-                   OR d.classid = 'pg_class'::regclass AND (d.objid = rel OR EXISTS (
-                          SELECT FROM pg_class WHERE oid = d.objid AND relkind IN ('i', 'I', 'S'))))
-               OR d.refclassid = 'pg_type'::regclass AND d.refobjid IN (
-                      c.reltype, (SELECT typarray FROM pg_type WHERE oid = c.reltype))
-                  AND NOT (d.classid = 'pg_type'::regclass)) LOOP
-        RETURN NEXT ('0A000', format('%s depends on the table and cannot be carried over', found.what),
-                     '')::hologres.problem;
-    END LOOP;
-    FOR found IN
-        SELECT DISTINCT hologres.qualified_name(v.view) AS name FROM hologres.views_of(rel) v
-          JOIN pg_rewrite r ON r.ev_class = v.view
-          JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = rel
-          JOIN pg_attribute a ON a.attrelid = rel AND a.attnum = d.refobjsubid
-         WHERE a.attname = ANY (changed) LOOP
-        RETURN NEXT ('0A000', format('view %s uses a column whose type changes', found.name),
-                     'Drop it, and create it again after the rebuild.')::hologres.problem;
-    END LOOP;
-    FOR found IN
-        SELECT v.owner, format('view %s', hologres.qualified_name(v.view)) AS what
-          FROM hologres.views_of(rel) v
-        UNION SELECT n.relowner, format('table %s', hologres.qualified_name(n.oid))
+        SELECT n.relowner AS owner, format('table %s', hologres.qualified_name(n.oid)) AS what
           FROM pg_constraint k JOIN pg_class n ON n.oid = k.conrelid
          WHERE k.confrelid = rel AND k.contype = 'f' AND k.conrelid <> rel
         UNION SELECT p.pubowner, format('publication %I', p.pubname)
@@ -124,13 +82,6 @@ BEGIN
                 format('An administrator has to GRANT %I TO %I.', pg_get_userbyid(found.owner),
                        pg_get_userbyid(service)))::hologres.problem;
         END IF;
-    END LOOP;
-    FOR found IN
-        SELECT hologres.qualified_name(v.view) AS name, v.owner FROM hologres.views_of(rel) v
-          JOIN pg_class w ON w.oid = v.view
-         WHERE NOT has_schema_privilege(v.owner, w.relnamespace, 'CREATE') LOOP
-        RETURN NEXT ('42501', format('role "%s", which owns view %s, may not create views in its schema',
-                     pg_get_userbyid(found.owner), found.name), 'GRANT CREATE ON SCHEMA to it.')::hologres.problem;
     END LOOP;
 END $$;
 
@@ -161,30 +112,46 @@ AS $$
      WHERE acl IS NULL AND had IS NOT NULL AND columns = ''
 $$;
 
--- Locks of the swap, the views first: who reads a view locks it before the table. Each as its own
--- statement, so that none waits long.
-CREATE FUNCTION hologres.lock_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+-- The columns whose type the rebuild changes, as far as is known now.
+CREATE FUNCTION hologres.task_changes(id text) RETURNS text[]
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('ALTER VIEW %s OWNER TO %I', hologres.qualified_name(v.view), pg_get_userbyid(v.owner))
-      FROM hologres.rebuild r, hologres.views_of(r.relid) v WHERE r.query_id = id
-    UNION ALL
-    SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(relid))
-      FROM hologres.rebuild WHERE query_id = id
-    UNION ALL
-    SELECT DISTINCT format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(k.other))
-      FROM hologres.rebuild r, LATERAL (
-           SELECT confrelid AS other FROM pg_constraint WHERE conrelid = r.relid AND contype = 'f'
-           UNION SELECT conrelid FROM pg_constraint WHERE confrelid = r.relid AND contype = 'f') k
-     WHERE r.query_id = id AND k.other <> r.relid
-       AND has_table_privilege(k.other, 'UPDATE, DELETE, TRUNCATE') -- else the statement itself asks for it
-$$;
+BEGIN
+    RETURN (SELECT hologres.changed_columns(r.relid, t.params -> 'actions', r.new_relid)
+              FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id WHERE r.query_id = id);
+END $$;
+
+-- Locks of the swap, the views first, those above others first of all: who reads a view locks it before
+-- what it reads. Each as its own statement, so that none waits long.
+CREATE FUNCTION hologres.lock_statements(id text) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+DECLARE
+    rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
+    dependents hologres.dependent[] := ARRAY(SELECT d FROM hologres.dependents_of(rel, hologres.task_changes(id)) d);
+BEGIN
+    RETURN QUERY SELECT format('ALTER VIEW %s OWNER TO %I', hologres.qualified_name(d.id), pg_get_userbyid(d.owner))
+      FROM unnest(dependents) d WHERE d.kind LIKE '% view' ORDER BY d.depth DESC, d.id DESC;
+    RETURN NEXT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(rel));
+    RETURN QUERY SELECT DISTINCT format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(k.other))
+      FROM (SELECT confrelid AS other FROM pg_constraint WHERE conrelid = rel AND contype = 'f'
+            UNION SELECT conrelid FROM pg_constraint WHERE confrelid = rel AND contype = 'f'
+            UNION SELECT w.ev_class FROM unnest(dependents) d JOIN pg_rewrite w ON w.oid = d.id
+                    JOIN pg_class c ON c.oid = w.ev_class AND c.relkind <> 'v' WHERE d.kind = 'rule'
+            UNION SELECT p.polrelid FROM unnest(dependents) d JOIN pg_policy p ON p.oid = d.id
+                   WHERE d.kind = 'policy') k
+     WHERE k.other <> rel
+       AND has_table_privilege(k.other, 'UPDATE, DELETE, TRUNCATE'); -- else the statement itself asks for it
+END $$;
 
 -- What is read afresh at each attempt, as one value.
-CREATE FUNCTION hologres.surroundings_of(rel oid) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+CREATE FUNCTION hologres.surroundings_of(id text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
-    SELECT md5(concat_ws(E'\n', hologres.definition_of(rel),
+DECLARE
+    rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
+BEGIN
+    RETURN md5(concat_ws(E'\n', hologres.definition_of(rel),
         (SELECT concat_ws(' ', relacl::text, relrowsecurity, relforcerowsecurity, relreplident)
            FROM pg_class WHERE oid = rel),
         (SELECT string_agg(concat_ws(' ', attname, attacl::text, attoptions::text, attstattarget), ' '
@@ -193,9 +160,7 @@ AS $$
                     ORDER BY oid) FROM pg_constraint WHERE conrelid = rel OR confrelid = rel),
         (SELECT string_agg(concat_ws(' ', pg_get_triggerdef(oid), tgenabled), E'\n' ORDER BY tgname)
            FROM pg_trigger WHERE tgrelid = rel AND NOT tgisinternal),
-        (SELECT string_agg(concat_ws(' ', v.view, pg_get_viewdef(v.view), c.reloptions::text), E'\n'
-                    ORDER BY v.view)
-           FROM hologres.views_of(rel) v JOIN pg_class c ON c.oid = v.view),
+        hologres.dependents_digest(rel, hologres.task_changes(id)),
         (SELECT string_agg(pg_get_ruledef(oid), E'\n' ORDER BY oid) FROM pg_rewrite
           WHERE ev_class = rel),
         (SELECT string_agg(p::text, E'\n' ORDER BY p.oid) FROM pg_policy p WHERE polrelid = rel),
@@ -206,8 +171,8 @@ AS $$
           WHERE refclassid = 'pg_class'::regclass AND refobjid = rel),
         (SELECT string_agg(concat_ws(' ', objoid, classoid, objsubid, description), E'\n'
                     ORDER BY classoid, objoid, objsubid) FROM pg_description
-          WHERE objoid = rel AND classoid = 'pg_class'::regclass)))
-$$;
+          WHERE objoid = rel AND classoid = 'pg_class'::regclass)));
+END $$;
 
 CREATE FUNCTION hologres.comment_statement(kind text, name text, objoid oid, class regclass)
     RETURNS SETOF text
@@ -261,7 +226,9 @@ DECLARE
     s text;
     part text;
     number integer := 0;
+    changed text[] := hologres.task_changes(id);
 BEGIN
+    RETURN QUERY SELECT * FROM hologres.release_statements(r.relid, changed);
     schema := format('%I', (SELECT nspname FROM pg_namespace WHERE oid = c.relnamespace));
     old := schema || '.' || quote_ident(old_name);
     role := owner;
@@ -394,9 +361,11 @@ BEGIN
                                                                          'pg_class') z;
         END IF;
     END LOOP;
+    RETURN QUERY SELECT * FROM hologres.renew_statements(r.relid, changed);
     role := owner;
     -- the table itself
     RETURN QUERY SELECT owner, z FROM hologres.comment_statement('TABLE', target, r.relid, 'pg_class') z;
+    RETURN QUERY SELECT owner, z FROM hologres.label_statements('TABLE', target, 'pg_class'::regclass, r.relid) z;
     IF n.relkind = 'p' THEN
         RETURN QUERY SELECT owner, format('COMMENT ON TABLE %s IS NULL', hologres.qualified_name(p.relid))
           FROM pg_partition_tree(r.new_relid) p WHERE p.level > 0;
@@ -448,26 +417,18 @@ BEGIN
     IF c.relforcerowsecurity THEN
         RETURN QUERY SELECT owner, format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
     END IF;
-    RETURN QUERY SELECT owner, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', p.polname, target,
+    RETURN QUERY SELECT owner, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s', p.polname, target,
             CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
             CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
                           WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
             (SELECT string_agg(CASE o WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(o)) END, ', ')
-               FROM unnest(p.polroles) o),
-            coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', ''),
-            coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', ''))
+               FROM unnest(p.polroles) o), hologres.policy_expressions(p))
       FROM pg_policy p WHERE p.polrelid = r.relid ORDER BY p.oid;
     RETURN QUERY SELECT owner, z FROM pg_policy p, hologres.comment_statement('POLICY',
                      format('%I ON %s', p.polname, target), p.oid, 'pg_policy') z
       WHERE p.polrelid = r.relid;
-    RETURN QUERY SELECT owner, pg_get_ruledef(w.oid) FROM pg_rewrite w WHERE w.ev_class = r.relid
-      ORDER BY w.oid;
-    RETURN QUERY SELECT owner, format('ALTER TABLE %s %s RULE %I', target, CASE w.ev_enabled
-                 WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, w.rulename)
-      FROM pg_rewrite w WHERE w.ev_class = r.relid AND w.ev_enabled <> 'O';
-    RETURN QUERY SELECT owner, z FROM pg_rewrite w, hologres.comment_statement('RULE',
-                     format('%I ON %s', w.rulename, target), w.oid, 'pg_rewrite') z
-      WHERE w.ev_class = r.relid;
+    RETURN QUERY SELECT owner, z FROM (SELECT w.oid FROM pg_rewrite w WHERE w.ev_class = r.relid ORDER BY w.oid) w,
+                        hologres.rule_statements(w.oid) z;
     RETURN QUERY SELECT owner, pg_get_triggerdef(g.oid) FROM pg_trigger g
       WHERE g.tgrelid = r.relid AND hologres.is_carried(g, id) ORDER BY g.oid;
     RETURN QUERY SELECT owner, format('ALTER TABLE %s %s TRIGGER %I', target, CASE g.tgenabled
@@ -507,14 +468,11 @@ BEGIN
     IF keep THEN
         RETURN QUERY SELECT owner, z FROM hologres.readonly_statements(old, id) z;
     END IF;
-    -- publications and views
+    -- publications, and what reads the table
     RETURN QUERY SELECT pg_get_userbyid(p.pubowner)::text, format('ALTER PUBLICATION %I ADD TABLE %s%s%s',
             p.pubname, target, hologres.publication_columns(u.oid), hologres.publication_filter(u.oid))
       FROM pg_publication_rel u JOIN pg_publication p ON p.oid = u.prpubid WHERE u.prrelid = r.relid;
-    RETURN QUERY SELECT pg_get_userbyid(v.owner)::text, format('CREATE OR REPLACE VIEW %s%s AS %s',
-            hologres.qualified_name(v.view), coalesce(' WITH (' || array_to_string(w.reloptions, ', ') || ')',
-            ''), pg_get_viewdef(v.view))
-      FROM hologres.views_of(r.relid) v JOIN pg_class w ON w.oid = v.view ORDER BY v.view;
+    RETURN QUERY SELECT * FROM hologres.rewrite_statements(r.relid, changed);
 END $$;
 
 -- Column list and row filter of a table in a publication (PostgreSQL 15 and later have them).
