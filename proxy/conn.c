@@ -104,7 +104,7 @@ void conn_update_reading(struct conn *c)
     bool negotiates = !c->is_open && (c->tls != NULL || conn_is_asking(c));
     bool wanted = c->is_open ? c->wants_read : negotiates;
     bool on = wanted && !c->ended && !c->dead && c->fd >= 0;
-    if (on && event_add(&c->read_event, NULL) != 0)
+    if (on && event_add(&c->read_event, conn_stream_timeout(c)) != 0)
         log_error("conn", "a socket could not be watched: out of memory");
     if (on && conn_tls_has_input(c))
         event_active(&c->read_event, EV_READ, 0);
@@ -166,25 +166,27 @@ static void become_broken(struct conn *c)
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-    (void)what;
     struct conn *c = arg;
+    bool timed_out = (what & EV_TIMEOUT) != 0;
     if (c->attempt != NULL && c->tls == NULL) {
         conn_on_connect_readable(c);
         return;
     }
     if (c->tls != NULL) {
-        conn_tls_on_readable(c);
+        conn_tls_on_readable(c, timed_out);
         return;
     }
     char *data = loop_read_buffer(c->loop);
     ssize_t n = recv(fd, data, LOOP_READ_BYTES, 0);
+    int errnum = errno;
+    conn_stream_on_read(c, timed_out, n > 0 ? (size_t)n : 0);
     if (n > 0)
         c->events->on_read(c->owner, c, data, (size_t)n);
     else if (n == 0)
         conn_end(c, NULL);
-    else if (errno != EAGAIN && errno != EINTR) {
+    else if (errnum != EAGAIN && errnum != EINTR) {
         c->broken = true;
-        conn_end_errno(c, errno, "could not receive data");
+        conn_end_errno(c, errnum, "could not receive data");
     }
 }
 
@@ -273,6 +275,7 @@ bool conn_send(struct conn *c, const void *data, size_t bytes)
     if (bytes == 0)
         return true;
     bool ok;
+    conn_stream_on_send(c);
     if (!c->is_open)
         ok = buf_append(&c->early, data, bytes) || drop(c);
     else

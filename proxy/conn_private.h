@@ -1,5 +1,5 @@
 /* Shared by the files of a connection: conn.c (socket, reading, writing, the end), conn_connect.c (how
- * one comes to be open) and conn_tls.c (TLS on one). */
+ * one comes to be open), conn_tls.c (TLS on one) and conn_stream.c (long streams on one). */
 #ifndef CONN_PRIVATE_H
 #define CONN_PRIVATE_H
 
@@ -31,6 +31,7 @@ struct conn {
     struct loop_task at_end;       /* conn_finish was called: the loop ends before we are done */
     struct sockaddr_storage *peer; /* owns; NULL: the socket's */
     size_t gathered_bytes;         /* of TLS, in the loop's gathering buffer; 0 outside of a call */
+    size_t streak_bytes;           /* read without a pause; 0 while it streams */
     int fd;
     bool is_open; /* connected, and TLS is up if there is any: the owner's bytes may pass */
     bool wants_read;
@@ -38,6 +39,7 @@ struct conn {
     bool ended;        /* on_end was called */
     bool broken;       /* the peer takes no more bytes */
     bool end_writing;
+    bool streams; /* the kernel wakes us for a full read or a timeout */
     bool dead;
 };
 
@@ -58,6 +60,22 @@ void conn_end_errno(struct conn *c, int errnum, const char *what);
 /* The connection is as the owner wants it: what he sent early goes out, then he is told. */
 void conn_become_open(struct conn *c);
 
+/* ---- conn_stream.c ---- */
+
+/* After each read, of 0 bytes too. timed_out: the read event's timeout fired. May end the streaming or
+ * begin it. */
+void conn_stream_on_read(struct conn *c, bool timed_out, size_t bytes);
+/* Of the read event; NULL: none. */
+const struct timeval *conn_stream_timeout(const struct conn *c);
+void conn_stream_end(struct conn *c);
+/* We send something: what comes next is no part of a stream. */
+static inline void conn_stream_on_send(struct conn *c)
+{
+    c->streak_bytes = 0;
+    if (c->streams)
+        conn_stream_end(c);
+}
+
 /* ---- conn_connect.c ---- */
 
 void conn_free_attempt(struct conn *c);
@@ -72,8 +90,8 @@ void conn_on_handshake_failed(struct conn *c, const struct err *err);
 /* ---- conn_tls.c ---- */
 
 MUST_USE bool conn_make_tls(struct conn *c, struct tls_policy *policy);
-/* The socket can be read, or something was kept. */
-void conn_tls_on_readable(struct conn *c);
+/* The socket can be read, or something was kept, or the read event timed out. */
+void conn_tls_on_readable(struct conn *c, bool timed_out);
 /* One step of the handshake with what was fed. */
 void conn_tls_step_handshake(struct conn *c);
 bool conn_tls_has_input(const struct conn *c);

@@ -151,13 +151,15 @@ static void on_receive_error(struct conn *c, int errnum)
     conn_end(c, &err);
 }
 
-void conn_tls_on_readable(struct conn *c)
+void conn_tls_on_readable(struct conn *c, bool timed_out)
 {
     if (!tls_has_input(c->tls)) {
         char *wire = loop_wire_buffer(c->loop);
         ssize_t n = recv(c->fd, wire, LOOP_WIRE_BYTES, 0);
+        int errnum = errno;
+        conn_stream_on_read(c, timed_out, n > 0 ? (size_t)n : 0);
         if (n < 0) {
-            on_receive_error(c, errno);
+            on_receive_error(c, errnum);
             return;
         }
         if (n > 0)
