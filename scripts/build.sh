@@ -1,6 +1,6 @@
 #!/bin/bash
 # build.sh PRESET FOLDER JOBS [cmake options…]   configures (once) and builds; PRESET as in
-# CMakePresets.json
+# CMakePresets.json. BUILD_TARGETS: these alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=$1 folder=$2 jobs=$3
@@ -12,4 +12,4 @@ cmake --preset "$preset" -B "$folder" -DDUCKDB_DIR="$duckdb_dir" "$@" >"$folder.
     exit 1
 }
 rm -f "$folder.log"
-exec cmake --build "$folder" -j "$jobs"
+exec cmake --build "$folder" -j "$jobs" ${BUILD_TARGETS:+--target $BUILD_TARGETS}
