@@ -101,12 +101,22 @@ static struct change *meet(struct collector *c, const char *partition, const cha
     return g;
 }
 
+/* Did a compaction that completed later (layout 2) plan this slice, so that its group was there? */
+static bool was_planned(const struct collector *c, int commit, const char *requested)
+{
+    const struct timeline *t = c->view->timeline;
+    const struct instant *found = timeline_find(t, requested);
+    return found != NULL && found - t->commits.items > commit;
+}
+
 /* A write names the slice that it found. In a log file's case that may be one that a compaction had only
  * planned, or the one that it begins itself. */
-static struct change *meet_write(struct collector *c, const struct write_stat *s)
+static struct change *meet_write(struct collector *c, int commit, const struct write_stat *s)
 {
-    bool names_old = s->prev_commit != NULL && (!s->is_log || was_done(c, s->prev_commit));
-    return meet(c, s->partition, s->file_id, names_old, names_old ? s->prev_commit : NULL);
+    const char *prev = s->prev_commit;
+    bool names_old = prev != NULL && (!s->is_log || was_done(c, prev));
+    bool existed = names_old || (prev != NULL && was_planned(c, commit, prev));
+    return meet(c, s->partition, s->file_id, existed, names_old ? prev : NULL);
 }
 
 static struct change *meet_replaced(struct collector *c, const struct replaced_group *r)
@@ -134,7 +144,7 @@ static bool is_certain_to_keep(const struct collector *c, const struct commit_me
 
 static void apply_write(struct collector *c, int commit, const struct write_stat *s)
 {
-    struct change *g = meet_write(c, s);
+    struct change *g = meet_write(c, commit, s);
     g->touched = true;
     if (s->path != NULL && !s->is_log)
         g->last_commit = commit;
@@ -142,10 +152,14 @@ static void apply_write(struct collector *c, int commit, const struct write_stat
         lose_keys(c, g);
 }
 
-/* What it compacts was there, or was written in the window before. */
+/* What it compacts was there, or was written in the window before. Log files behind its plan did not say
+ * which slice the group had. */
 static void apply_compaction(struct collector *c, int commit, const struct write_stat *s)
 {
     struct change *g = meet(c, s->partition, s->file_id, true, s->prev_commit);
+    if (g->existed && g->old_instant == NULL && s->prev_commit != NULL &&
+        was_done(c, s->prev_commit))
+        g->old_instant = s->prev_commit;
     if (s->path != NULL && !s->is_log)
         g->last_commit = commit;
     if (c->view->table->version < COMPACTION_KEEPS_TIMES_SINCE)
@@ -168,7 +182,7 @@ static void apply_clustering(struct collector *c, int commit)
     const struct commit_metadata *m = &c->metadata[commit];
     bool touched = has_touched_source(c, m);
     for (size_t i = 0; i < m->nstats; i++) {
-        struct change *g = meet_write(c, &m->stats[i]);
+        struct change *g = meet_write(c, commit, &m->stats[i]);
         g->clustered_by = commit;
         g->touched |= touched;
         if (m->stats[i].path != NULL)

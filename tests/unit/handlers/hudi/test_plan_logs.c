@@ -191,6 +191,47 @@ static void test_cleaned_old_slice(void **state)
     fixture_end(&f);
 }
 
+/* T4 goes behind the base file that the compaction T3 has planned, and completes first: that the group
+ * was there before is told by the compaction alone, once its old files are gone. */
+static void test_cleaned_behind_a_planned_compaction(void **state)
+{
+    (void)state;
+    struct fixture f;
+    make(&f, 2);
+    commit(&f, T(1), T(1), "deltacommit", "UPSERT", PIECES({"a", NULL, NULL}, {"b", NULL, NULL}));
+    commit(&f, T(2), T(2), "deltacommit", "UPSERT", PIECES({"a", T(2), T(1)}));
+    commit(&f, T(4), T(5), "deltacommit", "UPSERT", PIECES({"a", T(4), T(3)}, {"c", T(4), T(4)}));
+    commit(&f, T(3), T(6), "commit", "COMPACT", PIECES({"a", NULL, T(1)}));
+    struct hudi_plan p = fixture_plan(&f, T(2), T(2), -1);
+    assert_int_equal(HUDI_PLAN_CHANGES, p.kind);
+    expect("a@003+4 c@-+4", p.read);
+    expect("a@001+2", p.before);
+    fixture_remove(&f, "p/.a_" T(2) ".log.2_0-1-0");
+    fixture_remove(&f, "p/a_0-1-0_" T(1) ".parquet");
+    p = fixture_plan(&f, T(2), T(2), -1);
+    assert_int_equal(HUDI_PLAN_RECONCILE, p.kind);
+    expect("a@003+4 b@001 c@-+4", p.read);
+    fixture_end(&f);
+}
+
+/* The log of T2, which completed after T3 was planned, stays when the rest of the old slice goes. */
+static void test_partly_cleaned_behind_a_planned_compaction(void **state)
+{
+    (void)state;
+    struct fixture f;
+    make(&f, 2);
+    commit(&f, T(1), T(1), "deltacommit", "UPSERT", PIECES({"a", NULL, NULL}));
+    commit(&f, T(2), T(5), "deltacommit", "UPSERT", PIECES({"a", T(2), T(1)}));
+    commit(&f, T(4), T(6), "deltacommit", "UPSERT", PIECES({"a", T(4), T(3)}));
+    commit(&f, T(3), T(7), "commit", "COMPACT", PIECES({"a", NULL, T(1)}));
+    expect("a@001+2", fixture_plan(&f, T(2), T(5), -1).before);
+    fixture_remove(&f, "p/a_0-1-0_" T(1) ".parquet");
+    struct hudi_plan p = fixture_plan(&f, T(2), T(5), -1);
+    assert_int_equal(HUDI_PLAN_RECONCILE, p.kind);
+    expect("a@003+24", p.read);
+    fixture_end(&f);
+}
+
 static void test_missing_log(void **state)
 {
     (void)state;
@@ -222,6 +263,8 @@ int main(void)
         cmocka_unit_test(test_groups_of_logs_alone),
         cmocka_unit_test(test_completion_decides_in_layout_2),
         cmocka_unit_test(test_cleaned_old_slice),
+        cmocka_unit_test(test_cleaned_behind_a_planned_compaction),
+        cmocka_unit_test(test_partly_cleaned_behind_a_planned_compaction),
         cmocka_unit_test(test_missing_log),
         cmocka_unit_test(test_old_compactions_change_commit_times),
     };
