@@ -60,7 +60,7 @@ fuzz:
 clean:
 	rm -rf build build-*
 
-# Ten minutes (SOAK_SECONDS) of a writer, tasks that follow, and kill -9.
+# Ten minutes (SOAK_SECONDS) of a writer, tasks that follow, and kill -9; the same in an object store that fails.
 .PHONY: soak
 soak: build
 	scripts/install_packages.sh test

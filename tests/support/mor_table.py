@@ -163,7 +163,20 @@ class MorTable:
         temp.chmod(0o644)
         for folder in (full.parent, full.parent.parent):
             folder.chmod(0o755)
-        temp.rename(full)
+        self.publish(temp, path)
+
+    def publish(self, temp, path):
+        """From now on the file is there."""
+        temp.rename(self.dir / path)
+
+    def remove(self, path):
+        (self.dir / path).unlink(missing_ok=True)
+
+    def remove_instant(self, instant):
+        """As Hudi does, the completed file last."""
+        paths = [*self.timeline.glob(f"{instant}.*"), *self.timeline.glob(f"{instant}_*")]
+        for path in sorted(paths, key=lambda p: p.suffix not in (".requested", ".inflight")):
+            self.remove(path.relative_to(self.dir))
 
     def now(self):
         self.last_ms = max(int(time.time() * 1000), self.last_ms + 1)
@@ -192,7 +205,7 @@ class MorTable:
                       f"TO '{temp}' (FORMAT parquet, COMPRESSION zstd)")
         temp.chmod(0o644)
         path = f"{group.partition}/{name}"
-        temp.rename(self.dir / path)
+        self.publish(temp, path)
         if group.base:
             group.old_bases.append(group.base)
         group.base = (path, instant)
@@ -411,18 +424,18 @@ class MorTable:
         instant = self.begin("clean")
         for g in self.gone:
             for path, *_ in g.logs + g.old_bases + ([g.base] if g.base else []):
-                (self.dir / path).unlink(missing_ok=True)
+                self.remove(path)
         self.gone = []
         for g in self.groups:
             if g.planned or not g.old_bases:
                 continue
             for path, _ in g.old_bases:
-                (self.dir / path).unlink(missing_ok=True)
+                self.remove(path)
             needed = [l for l in g.logs if self.completed_at(l[2]) >= g.base[1]] if self.layout == 2 else \
                      [l for l in g.logs if l[1] >= g.base[1]]
             for log in g.logs:
                 if log not in needed:
-                    (self.dir / log[0]).unlink(missing_ok=True)
+                    self.remove(log[0])
             g.old_bases, g.logs = [], needed
         completed = f"_{self.now()}" if self.layout == 2 else ""
         self.write(f"{self.timeline.relative_to(self.dir)}/{instant}{completed}.clean", b"{}")
@@ -443,14 +456,13 @@ class MorTable:
             if self.layout == 1 and ".log." in s["path"]:
                 self.write_log(g, instant, block(0, {0: instant, 1: failed, 3: "0"}, b""))
             else:
-                (self.dir / s["path"]).unlink()
+                self.remove(s["path"])
                 g.logs = [l for l in g.logs if l[0] != s["path"]]
             g.blocks = [b for b in g.blocks if b[0] != failed]
         for g in fresh:
             if self.layout == 2 or g.base:
                 self.groups.remove(g)
-        for path in self.timeline.glob(f"{failed}.*"):
-            path.unlink()
+        self.remove_instant(failed)
         content = json.dumps({"startRollbackTime": instant, "commitsRollback": [failed]}).encode()
         completed = f"_{self.now()}" if self.layout == 2 else ""
         self.write(f"{self.timeline.relative_to(self.dir)}/{instant}{completed}.rollback", content)
@@ -465,8 +477,7 @@ class MorTable:
         name = "archived/.commits_.archive.1_1-0-1" if self.layout == 1 else "history/1_2_0.parquet"
         self.write(f"{self.timeline.relative_to(self.dir)}/{name}", MAGIC)
         for instant in old:
-            for path in list(self.timeline.glob(f"{instant}.*")) + list(self.timeline.glob(f"{instant}_*")):
-                path.unlink()
+            self.remove_instant(instant)
         self.instants = [i for i in self.instants if i not in old]
 
 

@@ -107,11 +107,12 @@ class Faults:
         change=bytes  the object gets this content after half of it was sent
         ignore_range=True, ignore_match=True, no_etag=True
         body=bytes    with status=200: this instead of the content
+    counts: how often each kind happened ("status", "cut", …)
     """
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.list = []
+        self.list, self.counts = [], collections.Counter()
         self.random = random.Random(4)
 
     def add(self, **fault):
@@ -129,6 +130,7 @@ class Faults:
                     continue
                 if f.times is not None:
                     f.times -= 1
+                self.counts[next(iter(f.does))] += 1
                 return f.does
         return {}
 
@@ -182,6 +184,10 @@ class Server:
         now = datetime.datetime.now(datetime.timezone.utc)
         with self.lock:
             self.buckets[bucket][key] = Object(content, hashlib.md5(content).hexdigest(), now)
+
+    def remove(self, bucket, key):
+        with self.lock:
+            self.buckets[bucket].pop(key, None)
 
     def make_bucket(self, bucket):
         with self.lock:
@@ -332,8 +338,7 @@ class RequestHandler(http.server.BaseHTTPRequestHandler):
             s.put(bucket, key, body)
             self.answer(200)
         elif self.command == "DELETE":
-            with s.lock:
-                objects.pop(key, None)
+            s.remove(bucket, key)
             self.answer(204)
         elif not key:
             self.list(bucket, query, fault)

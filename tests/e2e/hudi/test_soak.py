@@ -1,12 +1,15 @@
 """A writer commits to merge-on-read tables (base files, log files, compactions, log compactions,
 clusterings, cleanings, failed commits and their rollbacks, archivals) while tasks with an interval of five
 seconds follow; jobs and workers are killed with SIGKILL all the while. At every look a target is exactly
-the state of the commit at which its position stands, in the end the last one.
+the state of the commit at which its position stands, in the end the last one. First with the tables in a
+folder, then in an object store that fails one request of twenty: it is busy, cuts the answer, or is silent.
 
-    SOAK_SECONDS   how long (30); `make soak` runs ten minutes
+    SOAK_SECONDS   how long each (20); `make soak` runs ten minutes
     SOAK_SEED      repeats a sequence of commits
+    SOAK_STORE     local or s3 alone
 """
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -15,15 +18,21 @@ import time
 
 from cluster import equal, wait_until
 from engine import children, is_alive, kill
+from hudi_stored import Stored, StoredTable
 from hudi_sync import Hudi, duckdb_library
 from mor_table import MorTable, Walk
+from s3 import Server
 
-SECONDS = int(os.environ.get("SOAK_SECONDS", "30"))
+SECONDS = int(os.environ.get("SOAK_SECONDS", "20"))
 SEED = int(os.environ.get("SOAK_SEED", str(int(time.time()))))
+STORES = [os.environ["SOAK_STORE"]] if os.environ.get("SOAK_STORE") else ["local", "s3"]
 TABLES = {"log": {"layout": 1}, "event": {"layout": 2, "ordering": "ts", "merge": "EVENT_TIME"}}
 COLUMNS = [("id", "bigint"), ("p", "text"), ("ts", "bigint"), ("v", "text"), ("n", "double precision")]
 PAUSE_S = 0.15  # between two commits
 KILL_S = 2.5  # between two kills, on average
+STORE_TIMEOUT_S = 2
+FAULTS = [(0.020, {"status": 503}), (0.010, {"cut": 0}), (0.010, {"cut": 150}),
+          (0.011, {"delay": STORE_TIMEOUT_S + 1})]  # one request of twenty
 
 
 class Follower:
@@ -31,7 +40,7 @@ class Follower:
 
     def __init__(self, h, name, number):
         self.h, self.name = h, name
-        self.table = MorTable(h.folder / name, duckdb_library(), seed=SEED, **TABLES[name])
+        self.table = h.make_table(name, seed=SEED, **TABLES[name])
         self.walk = Walk(self.table, SEED + number, keys=300)
         self.table.commit([self.walk.row(k) for k in range(200)])
         h.foreign_table(f"ft_{name}", name, COLUMNS)
@@ -56,8 +65,8 @@ class Follower:
         want = self.table.states[position] if position else {}
         if rows != want:
             wrong = [k for k in set(rows) | set(want) if rows.get(k) != want.get(k)]
-            raise AssertionError(f"{self.name} at {position}: {len(wrong)} rows are wrong, one is "
-                                 f"{rows.get(wrong[0])} instead of {want.get(wrong[0])}")
+            raise AssertionError(f"seed {SEED}: {self.name} at {position}: {len(wrong)} rows are wrong, one is "
+                                 f"{rows.get(wrong[0])} instead of {want.get(wrong[0])}; before: {sorted(self.seen - {None})}")
         self.looks += 1
         self.seen.add(position)
         return position
@@ -77,7 +86,7 @@ class Soak:
     def start_worker(self):
         self.workers += 1
         self.worker = self.h.cluster.start_proxy("worker", f"worker{self.workers}", duckdb_library=duckdb_library(),
-                                                 task_slots=2)
+                                                 task_slots=2, **self.h.store_settings())
 
     def kill_something(self):
         pids = children(self.worker.process.pid)
@@ -106,8 +115,45 @@ class Soak:
             f.finish()
 
 
-def main():
-    with Hudi() as hudi:
+class Local(Hudi):
+    def make_table(self, name, **more):
+        return MorTable(self.folder / name, duckdb_library(), **more)
+
+    def store_settings(self):
+        return {}
+
+    def report(self):
+        return ""
+
+
+class Failing(Stored):
+    def make_table(self, name, **more):
+        return StoredTable(self, name, **more)
+
+    def store_settings(self):
+        return {**super().store_settings(), "hudi_store_timeout": STORE_TIMEOUT_S}
+
+    def report(self):
+        failed, all_of_them = self.server.faults.counts, len(self.server.counted("GET"))
+        equal(sum(failed.values()) > 0, True, "some requests failed")
+        return (f"; {sum(failed.values())} of {all_of_them} requests failed ({failed['status']} busy, {failed['cut']} cut, "
+                f"{failed['delay']} silent)")
+
+
+@contextlib.contextmanager
+def open_store(store):
+    if store == "local":
+        with Local() as h:
+            yield h
+        return
+    with Server(page=50) as server, Failing(server) as h:
+        for rate, fault in FAULTS:
+            server.faults.add(times=None, rate=rate, **fault)
+        yield h
+
+
+def soak_in(store):
+    with open_store(store) as hudi:
         h = hudi.new_lane(0)
         soak = Soak(h)
         soak.run()
@@ -115,9 +161,16 @@ def main():
         for f in soak.followers:
             if len(f.seen) < 2:
                 raise AssertionError(f"{f.name}: the task did not follow")
-            print(f"ok   soak: {f.name}: {len(f.table.states)} commits, seen at {len(f.seen)}, {f.looks} looks")
+            print(f"ok   soak: {store}, {f.name}: {len(f.table.states)} commits, seen at {len(f.seen)}, {f.looks} looks, "
+                  "none differed")
         equal(sum(soak.kills.values()) > 0, True, "something was killed")
-        print(f"soak: {SECONDS} s, seed {SEED}, killed {soak.kills['jobs']} jobs and {soak.kills['workers']} workers")
+        print(f"soak: {store}, {SECONDS} s, seed {SEED}, killed {soak.kills['jobs']} jobs and {soak.kills['workers']} "
+              f"workers{hudi.report()}", flush=True)
+
+
+def main():
+    for store in STORES:
+        soak_in(store)
 
 
 if __name__ == "__main__":

@@ -8,44 +8,12 @@ import sys
 
 import test_tables as tables
 from cluster import Scenarios, equal
-from hudi_sync import Hudi, quote
+from hudi_stored import Stored
+from hudi_sync import quote
 from s3 import Server
 
 SOME = ["rs_cow_v6_complexkeygen_hivestyle", "rs_mor_v8_trips_8i3u1d", "rs_cow_v9_timebasedkeygen_nonhivestyle",
         "tr_hudi_non_extractable_partition_path", "rs_cow_v9_lance_nonpartitioned"]
-
-
-class Stored(Hudi):
-    """Folders of tables are put into a bucket of the server as they are declared."""
-
-    def __init__(self, server, **settings):
-        super().__init__(**settings)
-        self.server = server
-
-    def __enter__(self):
-        super().__enter__()
-        self.server.make_bucket("lake")
-        self.cache = self.folder / "cache"
-        self.make_server("bucket", self.server.options())
-        return self
-
-    def write_config(self, **settings):
-        super().write_config(hudi_cache_dir=self.folder / "cache", hudi_store_timeout=5, **settings)
-
-    def make_server(self, name, options):
-        self.sql(f"CALL pgveneer.create_server({quote(name)}, 'dfs_fdw', {quote(json.dumps(options))}, false)")
-
-    def store(self, folder):
-        """Path in the bucket of what lies in the folder now."""
-        path = f"tables/{(self.folder / folder).relative_to(self.folder)}"
-        self.server.put_folder("lake", path, self.folder / folder)
-        return path
-
-    def foreign_table(self, name, folder, columns, server="bucket"):
-        declared = json.dumps([{"name": n, "type": t, "collation": None, "not_null": False} for n, t in columns])
-        options = json.dumps({"foldername": f"/lake/{self.store(folder)}/", "format": "hudi"})
-        self.sql(f"CALL pgveneer.create_foreign_table(ARRAY['public', {quote(name)}], {quote(declared)}, {quote(server)}, "
-                 f"{quote(options)}, false, '')")
 
 
 def check_tables(s, h, server, names, faulty):
