@@ -147,7 +147,7 @@ void dispatch_send_spliced(struct session *s)
     } else {
         remember(s, st);
         metrics_add(&s->group->metrics,
-                    d->result.call_tag_count > 0 ? METRIC_VENDOR_CALL : METRIC_VENDOR_REWRITE, 1);
+                    d->result.tag_count > 0 ? METRIC_VENDOR_CALL : METRIC_VENDOR_REWRITE, 1);
         session_request(s, buf_data(&out), buf_length(&out), d->type == 'Q' ? RQ_QUERY : RQ_PARSE,
                         RQ_FORWARD, note);
         dispatch_decide(s, RELAY_DROP);
@@ -233,8 +233,8 @@ static void step_install(struct session *s)
 static bool is_about_existing(const struct gate_result *r)
 {
     size_t ours = 0;
-    for (size_t i = 0; i < r->call_tag_count; i++)
-        ours += r->call_tags[i] != NULL;
+    for (size_t i = 0; i < r->tag_count; i++)
+        ours += r->tags[i] != NULL;
     return r->ask != NULL && !r->makes_objects && r->edit_count == ours;
 }
 

@@ -190,15 +190,18 @@ static void add_found(struct inspection *in, struct found f)
     in->found[in->found_count++] = f;
 }
 
+/* The tag of the current statement; those before it without one keep the server's. */
 static void add_tag(struct inspection *in, const char *tag)
 {
     struct gate_result *r = in->result;
-    const char **all =
-        grow(in, (void *)r->call_tags, r->call_tag_count, &in->tag_capacity, sizeof *all);
-    if (all == NULL)
-        return;
-    r->call_tags = all;
-    r->call_tags[r->call_tag_count++] = tag;
+    while (in->memory && r->tag_count < r->statement_count) {
+        const char **all = grow(in, (void *)r->tags, r->tag_count, &in->tag_capacity, sizeof *all);
+        if (all == NULL)
+            return;
+        r->tags = all;
+        r->tags[r->tag_count] = r->tag_count + 1 == r->statement_count ? tag : NULL;
+        r->tag_count++;
+    }
 }
 
 /* The object of this name and kind, as its bit; 0: none. */
@@ -494,15 +497,11 @@ static void count_statement(struct inspection *in)
 
 static void end_statement(struct inspection *in)
 {
-    size_t tags = in->result->call_tag_count;
     bool decided = false;
     drop_cte_names(in);
     count_statement(in);
     for (size_t i = 0; i < in->gate->handler_count && !decided && in->memory; i++)
         ask_handlers(in, in->gate->handlers[i], &decided);
-    if (in->result->call_tag_count == tags && in->lead_count > 0 &&
-        strcmp(in->lead[0], "call") == 0)
-        add_tag(in, NULL);
     in->first_found = in->found_count;
     in->start = in->end;
     in->lead_count = 0;

@@ -1,7 +1,6 @@
 /* Answers of rewritten texts, in the client's terms.
  *
- *   CommandComplete   "CALL" of a procedure that stands for a statement of the vendor becomes that
- *                     statement's tag
+ *   CommandComplete   of a call that stands for a statement of the vendor gets that statement's tag
  *   Error, Notice     P (position) is carried back to the client's text. W (context) loses the frames
  *                     inside our functions: contexts are listed from the innermost to the outermost,
  *                     so that is everything up to the last frame of ours. p and q (position and text
@@ -25,25 +24,20 @@ static void send_buffer(struct session *s, struct buf *out, bool is_written)
     buf_fini(out);
 }
 
-static enum relay_verdict edit_tag(struct session *s, struct slice body, struct rq_note *note)
+static enum relay_verdict edit_tag(struct session *s, struct rq_note *note)
 {
     const struct statement *st = note->statement;
-    struct wire_reader r;
-    struct wire_command_complete m;
     struct buf out;
-    wire_reader_init(&r, body);
     if (note->tag != NULL) {
         buf_init(&out, REPLY_MAX_BYTES);
         send_buffer(s, &out, wire_write_command_complete(&out, slice_cstr(note->tag)));
         return RELAY_DROP;
     }
-    if (!wire_read_command_complete(&r, &m) || !slice_equals_cstr(m.tag, "CALL"))
-        return RELAY_PASS;
-    size_t number = note->calls_seen++;
-    if (number >= st->call_tag_count || st->call_tags[number] == NULL)
+    size_t number = note->completed++;
+    if (number >= st->tag_count || st->tags[number] == NULL)
         return RELAY_PASS;
     buf_init(&out, REPLY_MAX_BYTES);
-    send_buffer(s, &out, wire_write_command_complete(&out, slice_cstr(st->call_tags[number])));
+    send_buffer(s, &out, wire_write_command_complete(&out, slice_cstr(st->tags[number])));
     return RELAY_DROP;
 }
 
@@ -135,7 +129,7 @@ enum relay_verdict reply_edited(struct session *s, char type, struct slice body,
                                 struct rq_note *note)
 {
     if (type == 'C')
-        return edit_tag(s, body, note);
+        return edit_tag(s, note);
     return edit_error(s, type, body, note->statement, false);
 }
 

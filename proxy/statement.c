@@ -28,17 +28,17 @@ static bool copy_edits(struct statement *st, const struct gate_result *r)
 
 static bool copy_tags(struct statement *st, const struct gate_result *r)
 {
-    st->call_tags = arena_alloc_array(&st->arena, r->call_tag_count + 1, sizeof *st->call_tags);
-    if (st->call_tags == NULL)
+    st->tags = arena_alloc_array(&st->arena, r->tag_count + 1, sizeof *st->tags);
+    if (st->tags == NULL)
         return false;
-    for (size_t i = 0; i < r->call_tag_count; i++) {
-        if (r->call_tags[i] == NULL)
+    for (size_t i = 0; i < r->tag_count; i++) {
+        if (r->tags[i] == NULL)
             continue;
-        st->call_tags[i] = arena_copy_cstr(&st->arena, r->call_tags[i]);
-        if (st->call_tags[i] == NULL)
+        st->tags[i] = arena_copy_cstr(&st->arena, r->tags[i]);
+        if (st->tags[i] == NULL)
             return false;
     }
-    st->call_tag_count = r->call_tag_count;
+    st->tag_count = r->tag_count;
     return true;
 }
 

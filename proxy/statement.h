@@ -20,8 +20,8 @@ struct statement {
     struct slice text;  /* as the client wrote it, or blanked if it holds secrets */
     struct gate_edit *edits;
     size_t edit_count;
-    const char **call_tags;
-    size_t call_tag_count;
+    const char **tags;
+    size_t tag_count;
     bool wakes_workers;
     size_t position_offset; /* characters of the client's text before this piece of it */
     bool reads_endpoints;   /* it shows endpoints of parallel retrieve cursors */
@@ -31,7 +31,7 @@ struct statement {
 /* The note of a queue entry (response_queue.h). */
 struct rq_note {
     struct statement *statement; /* owns a reference */
-    size_t calls_seen;           /* CommandCompletes "CALL" so far */
+    size_t completed;            /* CommandCompletes so far */
     const char *tag;             /* static: in place of the server's; NULL: none */
 };
 

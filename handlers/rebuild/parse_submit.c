@@ -1,5 +1,5 @@
 /* ASYNC REBUILD TABLE [IF EXISTS] name [WITH (parameter [= value], …)] action [, …]
- * (Hologres, "REBUILD"; seeds/002). Becomes a CALL whose INOUT parameter is the answer's one row. */
+ * (Hologres, "REBUILD"; seeds/002). Becomes a SELECT of one row, or of none where IF EXISTS finds no table. */
 #include <string.h>
 
 #include "parse.h"
@@ -119,7 +119,7 @@ enum handler_claim rebuild_parse_submit(struct arena *a, const struct handler_te
     struct reader r = rebuild_begin(a, statement, &call, err);
     reader_expect(&r, "async rebuild table");
     bool if_exists = reader_accept(&r, "if exists");
-    call_put(&r, "CALL hologres.rebuild_submit(");
+    call_put(&r, "SELECT query_id FROM hologres.rebuild_submit(");
     call_copy_qualified(&r);
     call_put(&r, if_exists ? ", true, " : ", false, ");
     if (reader_accept(&r, "with") && reader_expect_symbol(&r, '(')) {
@@ -138,7 +138,7 @@ enum handler_claim rebuild_parse_submit(struct arena *a, const struct handler_te
     if (statement->count > 0)
         call_put_text(&r, slice_part(statement->text, statement->tokens[0].start,
                                      statement->tokens[statement->count - 1].end));
-    call_put(&r, ", NULL)");
+    call_put(&r, ")");
     answer->tag = "ASYNC REBUILD TABLE";
     answer->wakes_workers = true;
     r.ours = true;

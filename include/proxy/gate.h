@@ -64,10 +64,10 @@ struct gate_result {
     struct gate_edit *edits; /* by start; not overlapping */
     size_t edit_count;
     struct slice text; /* GATE_REWRITE: what the server gets; no NUL behind */
-    /* Tags of the CALL statements of the text, in order, one for each CommandComplete "CALL" that
-     * the server will send: NULL where the CALL is the client's own. */
-    const char **call_tags;
-    size_t call_tag_count;
+    /* Tags that the client gets in place of the server's, by statement: the server sends one
+     * CommandComplete for each. NULL where it keeps the server's, also behind the last one. */
+    const char **tags;
+    size_t tag_count;
     uint64_t objects; /* bit n: object n was found, not behind pg_catalog: the search_path
                                    counts, look it up for shadowing */
     const char *ask;  /* NULL, or "SELECT …": one row of ask_count boolean columns (NULL

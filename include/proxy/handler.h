@@ -71,7 +71,8 @@ struct handler_cursor {
 
 /* ANSWER. What a parsed statement becomes. All texts are borrowed from the statement arena. */
 struct handler_answer {
-    const char *call;  /* "CALL pgveneer.create_server(…)": values quoted, no parameters */
+    const char *call;  /* "CALL pgveneer.create_server(…)", or a SELECT where the answer has rows:
+                            values quoted, no parameters */
     const char *tag;   /* command tag that the client sees: "CREATE SERVER" */
     const char *ask;   /* NULL, or a boolean expression: asked of the server before; unless true
                             the client's own statement is forwarded unchanged */

@@ -520,9 +520,9 @@ BEGIN
     RETURN id;
 END $$;
 
--- The one row of ASYNC REBUILD. Names are looked up with the caller's search_path.
-CREATE PROCEDURE hologres.rebuild_submit(name text[], if_exists boolean, options jsonb, actions jsonb,
-                                         statement text, INOUT query_id text)
+-- The one row of ASYNC REBUILD; none without a table. Names are looked up with the caller's search_path.
+CREATE FUNCTION hologres.rebuild_submit(name text[], if_exists boolean, options jsonb, actions jsonb,
+                                        statement text) RETURNS TABLE (query_id text)
     LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -533,5 +533,6 @@ BEGIN
             SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ')
               FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) s),
             hologres.session_settings());
+        RETURN NEXT;
     END IF;
 END $$;

@@ -445,11 +445,12 @@ static void replaces_statements(void **state)
         arena_copy(&a, r.text),
         "/*c*/ CALL pgveneer.thing('a') ; CALL x(); CALL pgveneer.pg_task_pause('x');"
         "make thing other; CALL pgveneer.thing('b')");
-    assert_int_equal(r.call_tag_count, 4);
-    assert_string_equal(r.call_tags[0], "MAKE THING");
-    assert_null(r.call_tags[1]);
-    assert_null(r.call_tags[2]);
-    assert_string_equal(r.call_tags[3], "MAKE THING");
+    assert_int_equal(r.tag_count, 5);
+    assert_string_equal(r.tags[0], "MAKE THING");
+    assert_null(r.tags[1]);
+    assert_null(r.tags[2]);
+    assert_null(r.tags[3]);
+    assert_string_equal(r.tags[4], "MAKE THING");
     assert_null(r.ask);
     assert_int_equal(r.ask_count, 0);
     r = inspect(*state, &a, &plain, "EXPLAIN MAKE THING a; (MAKE THING a); SELECT 1 MAKE THING a",
@@ -495,7 +496,8 @@ static void asks_for_each_statement(void **state)
     assert_string_equal(arena_copy(&a, r.text),
                         "USE THING a (pg_task_show(1)); CALL pgveneer.thing('b'); "
                         "CALL pgveneer.thing('b'); CALL pgveneer.thing('c')");
-    assert_int_equal(r.call_tag_count, 3);
+    assert_int_equal(r.tag_count, 4);
+    assert_null(r.tags[0]);
     r = inspect(*state, &a, &plain, "MAKE THING b DOUBT; USE THING b", &err);
     assert_string_equal(r.ask, "SELECT (may(3)), ((is_thing('b')) OR (may(3)))");
     arena_fini(&a);

@@ -288,8 +288,8 @@ static void check_answer(const struct answer *c)
     assert_true(gate_inspect(gate, &session, text, &a, &r, &err));
     assert_true(gate_may_hold(gate, text));
     same(c->text, r.verdict == GATE_REWRITE ? arena_copy(&a, r.text) : err.message, c->call);
-    assert_int_equal(r.call_tag_count, 1);
-    same(c->text, r.call_tags[0], c->tag);
+    assert_int_equal(r.tag_count, 1);
+    same(c->text, r.tags[0], c->tag);
     same(c->text, r.secrets, c->secrets);
     same(c->text, r.ask, c->ask == NULL ? NULL : arena_printf(&a, "SELECT (%s)", c->ask));
     arena_fini(&a);

@@ -28,19 +28,19 @@ struct answer {
 
 static const struct answer submits[] = {
     {"ASYNC REBUILD TABLE rebuild_test ADD COLUMN c text NOT NULL DEFAULT 'a'",
-     "CALL hologres.rebuild_submit(" NAME("'rebuild_test'") ", false, "
+     "SELECT query_id FROM hologres.rebuild_submit(" NAME("'rebuild_test'") ", false, "
                                                             "'[]'::pg_catalog.jsonb, " LIST(ACTION(
                                                                 "add", "'c'",
                                                                 ", 'definition', 'text NOT NULL "
                                                                 "DEFAULT ''a''', 'refers', false")),
      NULL},
     {"async rebuild table if exists S.\"T 1\" alter primary key (A, \"B\")",
-     "CALL hologres.rebuild_submit(" NAME("'s', 'T 1'") ", true, '[]'::pg_catalog.jsonb, " LIST(
+     "SELECT query_id FROM hologres.rebuild_submit(" NAME("'s', 'T 1'") ", true, '[]'::pg_catalog.jsonb, " LIST(
          ACTION("primary_key", "NULL", ", 'columns', " COLUMNS("'a', 'B'"))),
      NULL},
     {"ASYNC REBUILD TABLE t WITH (keep_source, binlog_mode, rebuild_guc_hg_computing_resource = "
      "'serverless') SET (distribution_key = 'a', orientation = 'row,column', binlog.ttl = 12, p)",
-     "CALL hologres.rebuild_submit(" NAME("'t'") ", false, " LIST(
+     "SELECT query_id FROM hologres.rebuild_submit(" NAME("'t'") ", false, " LIST(
          PARAMETER("keep_source", "NULL") ", " PARAMETER("binlog_mode", "NULL") ", " PARAMETER(
              "rebuild_guc_hg_computing_resource",
              "'serverless'")) ", " LIST(ACTION("set", "NULL",
@@ -52,14 +52,14 @@ static const struct answer submits[] = {
                                                                                                         "NULL")))),
      NULL},
     {"ASYNC REBUILD TABLE t ALTER COLUMN ds SET NOT NULL, TO LOGICAL PARTITION BY LIST(ds)",
-     "CALL hologres.rebuild_submit(" NAME("'t'") ", false, '[]'::pg_catalog.jsonb, " LIST(
+     "SELECT query_id FROM hologres.rebuild_submit(" NAME("'t'") ", false, '[]'::pg_catalog.jsonb, " LIST(
          ACTION("set_not_null", "'ds'", "") ", " ACTION(
              "partition", "NULL", ", 'logical', true, 'columns', " COLUMNS("'ds'"))),
      NULL},
     {"ASYNC REBUILD TABLE t TO PARTITION, ALTER a SET DATA TYPE numeric(10, 2) USING f(a, ',)') + "
      "1,"
      " ALTER b TYPE int[], ALTER c SET DEFAULT (1), ALTER d DROP DEFAULT, ALTER e DROP NOT NULL",
-     "CALL hologres.rebuild_submit(" NAME("'t'") ", false, '[]'::pg_catalog.jsonb, " LIST(
+     "SELECT query_id FROM hologres.rebuild_submit(" NAME("'t'") ", false, '[]'::pg_catalog.jsonb, " LIST(
          ACTION("partition", "NULL", ", 'logical', false") ", " ACTION("type", "'a'", ", 'type', 'numeric(10, 2)', 'using', 'f(a, '',)'') + 1'") ", " ACTION(
              "type", "'b'",
              ", 'type', 'int[]'") ", " ACTION("set_default", "'c'",
@@ -151,7 +151,7 @@ static void test_submits(void **state)
         const char *got = arena_copy(&a, result.text);
         assert_non_null(got);
         assert_memory_equal(got, submits[i].call, strlen(submits[i].call));
-        assert_string_equal(result.call_tags[0], "ASYNC REBUILD TABLE");
+        assert_string_equal(result.tags[0], "ASYNC REBUILD TABLE");
         assert_true(result.wakes_workers);
         arena_fini(&a);
     }
@@ -172,7 +172,7 @@ static void test_others(void **state)
             assert_int_equal(v, GATE_REWRITE);
             assert_string_equal(arena_copy(&a, result.text), others[i].call);
             if (others[i].tag != NULL)
-                assert_string_equal(result.call_tags[0], others[i].tag);
+                assert_string_equal(result.tags[0], others[i].tag);
         }
         arena_fini(&a);
     }
