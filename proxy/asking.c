@@ -20,7 +20,7 @@
 #include "session.h"
 
 #define ASKING_SQLSTATE "PV001"
-#define ASKING_MAX_BYTES ((size_t)8192)
+#define ASKING_MAX_BYTES ((size_t)32768)
 
 struct asking {
     struct session *session; /* borrows */

@@ -1,7 +1,10 @@
 /* SELECT on a foreign table: the rows of the Hudi table, brought into a copy (009_hudi_scan.sql).
  *
- *   plan ──► a copy of this state is there: it was looked at now, done
- *        └─► one transaction: table, COPY, its row in hudi_copy; then what it replaces is dropped
+ *   plan ──► a copy of this state has the columns: it was looked at now, done
+ *        └─► one transaction: lock, table, COPY, its row in hudi_copy; then what it replaces is dropped
+ *
+ * Requests for the same copy that need different columns are different tasks. They make it one after
+ * the other, each with the columns of the one before, so that it grows and none takes it from another.
  *
  * The copy has base types, as staging tables do (apply.h): nothing of a user's runs here. It is made
  * and filled in one transaction, so COPY can freeze its rows: who reads them first need not write.
@@ -21,6 +24,7 @@
 #include "protocol/copy_binary.h"
 #include "relation.h"
 #include "request.h"
+#include "scan_columns.h"
 #include "store.h"
 #include "timeline.h"
 
@@ -34,11 +38,13 @@ struct scan {
     const char *relid;        /* of the foreign table, as text */
     const char *after, *upto; /* the window; NULL: none, to the newest */
     const char *key;          /* of the copy */
+    const char *said;         /* tells the statement from others; NULL: there is none */
     const char *checked;      /* time before the store was looked at */
     struct objstore *store;   /* owns */
     struct hudi_table table;
     struct hudi_plan plan;
     struct apply_target view; /* the columns that the foreign table declares */
+    bool *wanted;             /* of them; NULL: all */
     struct columns columns;
     struct duck *duck; /* owns */
     struct scratch scratch;
@@ -54,26 +60,26 @@ struct scan {
 static bool read_params(struct scan *s, struct err *err)
 {
     const struct json_val *shown = json_find(s->job->params, "shown");
-    const char *values[] = {s->job->task_id};
+    const char *values[] = {s->job->task_id, json_as_text(json_find(s->job->params, "statement"))};
     struct pgresult *r;
     s->after = json_as_text(json_find(shown, "after"));
     s->upto = json_as_text(json_find(shown, "upto"));
     if (!request_source(s->job, s->a, &s->relid, err) ||
         !pgclient_query(s->job->db,
-                        "SELECT pgveneer.hudi_copy_key((params ->> 'ftable_oid')::oid,"
-                        "                              params -> 'shown'),"
-                        "       pg_catalog.clock_timestamp()"
-                        "  FROM pgveneer.task WHERE task_id = $1",
-                        1, values, &r, err))
+                        "SELECT copy_key, checked, said FROM pgveneer.open_hudi_scan($1, $2)", 2,
+                        values, &r, err))
         return false;
     bool found = pgresult_rows(r) == 1 && pgresult_value(r, 0, 0) != NULL;
+    bool said = found && pgresult_value(r, 0, 2) != NULL;
     s->key = found ? arena_copy_cstr(s->a, pgresult_value(r, 0, 0)) : NULL;
     s->checked = found ? arena_copy_cstr(s->a, pgresult_value(r, 0, 1)) : NULL;
+    s->said = said ? arena_copy_cstr(s->a, pgresult_value(r, 0, 2)) : NULL;
     pgresult_free(r);
     if (!found)
         return err_set(err, SQLSTATE_UNDEFINED_TABLE, "foreign table with OID %s does not exist",
                        s->relid);
-    return (s->key != NULL && s->checked != NULL) || err_no_memory(err);
+    bool copied = s->key != NULL && s->checked != NULL && (s->said != NULL || !said);
+    return copied || err_no_memory(err);
 }
 
 static bool is_behind(const char *time, const char *limit)
@@ -177,11 +183,16 @@ static bool choose_rows(struct scan *s, struct err *err)
 
 /* ---- columns ---- */
 
-static bool read_columns(struct scan *s, struct err *err)
+static bool read_view(struct scan *s, struct err *err)
 {
     uint32_t oid = (uint32_t)strtoul(s->relid, NULL, 10);
-    if (!apply_target_describe(s->a, s->job->db, oid, &s->view, err))
-        return false;
+    const char *statement = json_as_text(json_find(s->job->params, "statement"));
+    return apply_target_describe(s->a, s->job->db, oid, &s->view, err) &&
+           scan_columns_find(s->a, s->job, s->relid, statement, s->view.count, &s->wanted, err);
+}
+
+static bool choose_columns(struct scan *s, struct err *err)
+{
     size_t n = s->view.count;
     size_t *key = arena_alloc_array(s->a, n + 1, sizeof *key);
     s->columns = (struct columns){.commit_fields = s->table.has_meta_fields, .key = key};
@@ -190,11 +201,13 @@ static bool read_columns(struct scan *s, struct err *err)
         return err_no_memory(err);
     for (size_t i = 0; i < n; i++) {
         const struct apply_column *c = &s->view.columns[i];
-        s->columns.items[s->columns.count++] =
-            (struct column){.target = c, .place = i, .source = c->name};
+        if (s->wanted != NULL && !s->wanted[i])
+            continue;
         for (size_t k = 0; k < s->table.record_key.count; k++) /* for error messages */
             if (strcasecmp(s->table.record_key.items[k], c->name) == 0)
-                key[s->columns.key_count++] = i;
+                key[s->columns.key_count++] = s->columns.count;
+        s->columns.items[s->columns.count++] =
+            (struct column){.target = c, .place = i, .source = c->name};
     }
     return true;
 }
@@ -204,8 +217,9 @@ static bool make_copy(struct scan *s, struct err *err)
     struct buf b;
     struct pgresult *r;
     buf_init(&b, SCAN_SQL_BYTES);
-    for (size_t i = 0; i < s->view.count; i++)
-        buf_printf(&b, "%sc%zu %s", i == 0 ? "" : ", ", i + 1, s->view.columns[i].stage_type);
+    for (size_t i = 0; i < s->columns.count; i++)
+        buf_printf(&b, "%sc%zu %s", i == 0 ? "" : ", ", s->columns.items[i].place + 1,
+                   s->columns.items[i].target->stage_type);
     const char *values[] = {s->relid, buf_cstr(&b)};
     bool ok = values[1] == NULL
                   ? err_no_memory(err)
@@ -334,41 +348,68 @@ static const char *state_of(struct scan *s)
 
 static bool check_copy(struct scan *s, bool *fresh, struct err *err)
 {
-    const char *values[] = {s->key, state_of(s), s->checked};
+    const char *needed = NULL;
     struct pgresult *r;
-    if (!pgclient_query(s->job->db, "SELECT pgveneer.check_hudi_copy($1, $2, $3::timestamptz)", 3,
-                        values, &r, err))
+    if (!scan_columns_write(s->a, s->wanted, s->view.count, &needed, err))
+        return false;
+    const char *values[] = {s->key, state_of(s), s->checked, needed, s->said};
+    if (!pgclient_query(s->job->db,
+                        "SELECT pgveneer.check_hudi_copy($1, $2, $3::pg_catalog.timestamptz,"
+                        "                                $4::pg_catalog.int2[], $5)",
+                        ARRAY_LEN(values), values, &r, err))
         return false;
     *fresh = pgresult_bool(r, 0, 0);
     pgresult_free(r);
     return true;
 }
 
+/* Waits for others who make the copy. behind: they know more than the plan does. */
+static bool lock_copy(struct scan *s, bool *behind, struct err *err)
+{
+    const char *values[] = {s->key, s->checked};
+    struct pgresult *r;
+    if (!pgclient_query(s->job->db,
+                        "SELECT is_behind, columns, pg_catalog.clock_timestamp()"
+                        "  FROM pgveneer.lock_hudi_copy($1, $2::pg_catalog.timestamptz)",
+                        2, values, &r, err))
+        return false;
+    *behind = pgresult_bool(r, 0, 0);
+    scan_columns_add(s->wanted, s->view.count, pgresult_value(r, 0, 1));
+    if (*behind)
+        s->checked = arena_copy_cstr(s->a, pgresult_value(r, 0, 2));
+    pgresult_free(r);
+    return s->checked != NULL || err_no_memory(err);
+}
+
 static bool put_copy(struct scan *s, struct err *err)
 {
-    char rows[24], bytes[24], every[24];
+    char rows[24], bytes[24], every[24], files[24];
+    const char *with = NULL;
     int64_t keep = s->job->settings->hudi_scan_keep_s;
-    const char *values[] = {s->key, s->relid, s->name, state_of(s), rows, bytes, s->checked, every};
     snprintf(rows, sizeof rows, "%lld", (long long)s->row_count);
     snprintf(bytes, sizeof bytes, "%lld", (long long)s->byte_count);
     snprintf(every, sizeof every, "%lld s", (long long)(keep < 5 ? keep : keep / 2 + 1));
-    return pgclient_query(
-        s->job->db,
-        "SELECT pgveneer.put_hudi_copy($1, $2::oid, $3, $4, $5::bigint,"
-        "                              $6::bigint, $7::timestamptz, $8::interval)",
-        ARRAY_LEN(values), values, NULL, err);
+    snprintf(files, sizeof files, "%zu", objstore_fetch_count(s->store));
+    if (!scan_columns_write(s->a, s->wanted, s->view.count, &with, err))
+        return false;
+    const char *values[] = {s->key,     s->relid, s->name, state_of(s), rows, bytes,
+                            s->checked, every,    with,    s->said,     files};
+    return pgclient_query(s->job->db,
+                          "SELECT pgveneer.put_hudi_copy($1, $2::oid, $3, $4, $5::bigint,"
+                          "                              $6::bigint, $7::timestamptz, $8::interval,"
+                          "                              $9::int2[], $10, $11::bigint)",
+                          ARRAY_LEN(values), values, NULL, err);
 }
 
 static bool load(struct scan *s, struct err *err)
 {
     job_phase(s->job, "read");
-    if (!read_columns(s, err) || !choose_rows(s, err) ||
+    if (!choose_columns(s, err) || !choose_rows(s, err) ||
         !duck_job_open(s->job, s->a, &s->scratch, &s->duck, err) ||
         !relation_open(s->a, s->duck, &s->table, &s->columns, &s->plan.read, &s->relation, err))
         return false;
     job_phase(s->job, "stage");
-    return job_begin(s->job, err) && make_copy(s, err) && fill_copy(s, err) && put_copy(s, err) &&
-           job_commit_step(s->job, err);
+    return make_copy(s, err) && fill_copy(s, err) && put_copy(s, err);
 }
 
 /* Those that are being read stay until the next time. */
@@ -381,12 +422,24 @@ static bool sweep(struct job *job, const char *task, struct err *err)
                           NULL, err);
 }
 
+/* With the lock; in a transaction. */
+static bool make_alone(struct scan *s, struct err *err)
+{
+    bool behind, fresh;
+    if (!lock_copy(s, &behind, err) || (behind && !make_plan(s, err)) ||
+        !check_copy(s, &fresh, err))
+        return false;
+    return fresh || load(s, err);
+}
+
 static bool bring(struct scan *s, struct err *err)
 {
     bool fresh;
-    if (!read_params(s, err) || !open_table(s, err) || !check_copy(s, &fresh, err))
+    if (!read_params(s, err) || !open_table(s, err) || !read_view(s, err) ||
+        !check_copy(s, &fresh, err))
         return false;
-    return fresh || (load(s, err) && sweep(s->job, NULL, err));
+    return fresh || (job_begin(s->job, err) && make_alone(s, err) && job_commit_step(s->job, err) &&
+                     sweep(s->job, NULL, err));
 }
 
 bool request_scan(struct job *job, struct arena *a, struct buf *answer, struct err *err)

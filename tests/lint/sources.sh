@@ -45,5 +45,6 @@ door 'jansson.h' base/json.c
 door 'avro.h' handlers/hudi/avro.c
 door 'curl/' handlers/objstore/transport.c
 door 'expat.h' handlers/objstore/xml.c
+door 'pg_query.h' handlers/hudi/inner_sql.c
 door 'duckdb.h' handlers/hudi/duck_session.h
 exit $failed

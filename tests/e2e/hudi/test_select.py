@@ -229,7 +229,7 @@ def rights(w):
     sql, h = w.sql, w.h
 
     def copy():
-        sql("SELECT count(*) FROM ft")
+        sql("SELECT * FROM ft")
         return h.sql("SELECT table_name FROM pgveneer.hudi_copy WHERE relid = 'ft'::regclass ORDER BY loaded_at DESC LIMIT 1")
 
     @s.scenario("SELECT on the foreign table decides")

@@ -59,13 +59,13 @@ static void test_what_is_a_message(void **state)
 
 static void test_length(void **state)
 {
-    char text[8194];
+    char text[32770];
     (void)state;
     memset(text, 'a', sizeof text);
-    text[8192] = '\0';
+    text[32768] = '\0';
     assert_true(asks("PV001", text));
-    text[8192] = 'a';
-    text[8193] = '\0';
+    text[32768] = 'a';
+    text[32769] = '\0';
     assert_false(asks("PV001", text));
 }
 
