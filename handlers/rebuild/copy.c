@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "children.h"
 #include "copy.h"
 
 #define SMALL_ROUND 20000
@@ -87,21 +88,18 @@ static bool try_capture(struct rebuild *r, struct lock_attempts *l, struct err *
 bool copy_has_capture(struct rebuild *r, bool *has, struct err *err)
 {
     const char *text;
-    if (!rebuild_fetch(r,
-                       "SELECT CASE WHEN capture = 'readonly' OR waits THEN"
-                       " hologres.is_readonly(relid) ELSE hologres.is_captured($1) END"
-                       "  FROM hologres.rebuild WHERE query_id = $1",
-                       &text, err))
+    if (!rebuild_fetch(r, "SELECT hologres.is_followed($1)", &text, err))
         return false;
     *has = text[0] == 't';
     return true;
 }
 
-/* A partition for each value that is in the table now; nothing for a plain copy. */
+/* Those of a partitioned source, or one for each value that is in the table now; nothing for a plain copy. */
 static bool make_partitions(struct rebuild *r, struct err *err)
 {
     const char *parted, *body;
-    if (!rebuild_fetch(r, "SELECT hologres.partition_list($1) IS NOT NULL", &parted, err))
+    if (!children_sync(r, err) ||
+        !rebuild_fetch(r, "SELECT hologres.partition_list($1) IS NOT NULL", &parted, err))
         return false;
     if (parted[0] != 't')
         return true;
@@ -164,10 +162,9 @@ static bool next_slice(struct rebuild *r, struct slice_at *at, struct err *err)
         !rebuild_query(
             r,
             "SELECT min(s.slice) FILTER (WHERE NOT s.done),"
-            "       pg_catalog.pg_relation_filenode(r.relid) <> r.filenode,"
-            "       count(*) FILTER (WHERE s.done), count(*)"
+            "       hologres.is_moved($1), count(*) FILTER (WHERE s.done), count(*)"
             "  FROM hologres.rebuild r LEFT JOIN hologres.rebuild_slice s USING (query_id)"
-            " WHERE r.query_id = $1 GROUP BY r.relid, r.filenode",
+            " WHERE r.query_id = $1",
             &res, err))
         return false;
     const char *number = pgresult_value(res, 0, 0);
@@ -237,7 +234,7 @@ static bool reload(struct rebuild *r, struct err *err)
 {
     const char *body;
     return step_tell(r, err, "the table was truncated: it is read again") &&
-           job_begin(r->job, err) &&
+           job_begin(r->job, err) && children_hold(r, err) &&
            rebuild_fetch(r, "SELECT hologres.reload_body($1)", &body, err) &&
            owner_prepare(r, 0, r->owner, body, err) && owner_run(r, 0, err) &&
            owner_drop(r, 0, err) && job_commit_step(r->job, err);
@@ -263,7 +260,7 @@ static bool round_once(struct rebuild *r, bool small, int64_t *keys, struct err 
     char *vacuum = arena_printf(&r->a, "VACUUM hologres.rebuild_log_%s", r->job->task_id);
     if (vacuum == NULL)
         return err_no_memory(err);
-    if (!job_begin(r->job, err) ||
+    if (!job_begin(r->job, err) || !children_hold(r, err) ||
         !rebuild_fetch(r,
                        small ? "SELECT hologres.round_body($1, true)"
                              : "SELECT hologres.round_body($1, false)",
@@ -286,7 +283,7 @@ bool copy_catch_up(struct rebuild *r, struct err *err)
     for (unsigned round = 0; round < MAX_ROUNDS; round++) {
         if (job_must_stop(r->job))
             return err_set(err, SQLSTATE_QUERY_CANCELED, "the run stops");
-        if (!count_log(r, &rows, err))
+        if (!children_sync(r, err) || !count_log(r, &rows, err))
             return false;
         if (rows == 0)
             return true;
@@ -315,7 +312,7 @@ static bool first_pass(struct rebuild *r, struct err *err)
     if (passed[0] == 't' || strcmp(r->capture, "key") != 0)
         return true;
     job_phase(r->job, "pass");
-    if (!step_tell(r, err, "brings changed rows"))
+    if (!step_tell(r, err, "brings changed rows") || !children_sync(r, err))
         return false;
     unsigned surprises = 0;
     while (!round_once(r, false, &keys, err))

@@ -90,7 +90,7 @@ static bool check_source(struct rebuild *r, struct err *err)
                        &same, err) ||
         !rebuild_fetch(r,
                        "SELECT CASE capture WHEN 'key' THEN hologres.is_captured($1)"
-                       "       ELSE hologres.is_readonly(relid) END"
+                       "       ELSE hologres.is_followed($1) END"
                        "  FROM hologres.rebuild WHERE query_id = $1",
                        &captured, err) ||
         !rebuild_query(r, "SELECT hologres.check_swap($1)", NULL, err))
@@ -244,19 +244,21 @@ static bool wait_for_old_snapshots(struct rebuild *r, struct err *err)
     return true;
 }
 
+static bool drop_guards(struct rebuild *r, struct err *err)
+{
+    struct pgresult *res;
+    if (!rebuild_query(r, "SELECT hologres.unguard_statements($1)", &res, err))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < pgresult_rows(res); i++)
+        ok = run_patiently(r, NULL, pgresult_value(res, i, 0), err);
+    pgresult_free(res);
+    return ok;
+}
+
 bool swap_clean_up(struct rebuild *r, struct err *err)
 {
-    const char *guard;
     job_phase(r->job, "after");
     r->step = 0;
-    if (!run_rest(r, err) || !wait_for_old_snapshots(r, err) ||
-        !rebuild_fetch(
-            r,
-            "SELECT 'DROP TRIGGER tmp_rebuild_guard ON ' || hologres.qualified_name(relid)"
-            "  FROM hologres.rebuild r WHERE query_id = $1 AND EXISTS (SELECT FROM"
-            "       pg_catalog.pg_trigger WHERE tgrelid = r.relid"
-            "       AND tgname = 'tmp_rebuild_guard')",
-            &guard, err))
-        return false;
-    return guard[0] == '\0' || run_patiently(r, NULL, guard, err);
+    return run_rest(r, err) && wait_for_old_snapshots(r, err) && drop_guards(r, err);
 }

@@ -17,7 +17,6 @@ CREATE TABLE hologres.rebuild (
     new_relid    oid,                      -- the copy
     old_relid    oid,                      -- the former table, once swapped
     fingerprint  text,                     -- of the definition that the plan was made for
-    filenode     oid,                      -- of the table when its slices were cut
     plan         jsonb NOT NULL DEFAULT '{}',
     waits        boolean NOT NULL DEFAULT false, -- paused by binlog_mode: a RESUME goes on
     resumed      boolean NOT NULL DEFAULT false, -- that RESUME has come
@@ -38,15 +37,29 @@ CREATE TABLE hologres.rebuild_step (
     PRIMARY KEY (query_id, step_id)
 );
 
--- A part of the table that one transaction copies: blocks [from_block, to_block).
+-- A part of the table that one transaction copies: blocks [from_block, to_block) of relid, which is the
+-- table or one of its partitions. file: which file that was when it was cut.
 CREATE TABLE hologres.rebuild_slice (
     query_id   text NOT NULL REFERENCES hologres.rebuild ON DELETE CASCADE,
     slice      integer NOT NULL,
     relid      oid NOT NULL,
     from_block bigint NOT NULL,
     to_block   bigint NOT NULL,
+    file       text NOT NULL,
     done       boolean NOT NULL DEFAULT false,
     PRIMARY KEY (query_id, slice)
+);
+
+-- A partition of any level whose changes the rebuild follows. mark: the trigger that it has from its parent
+-- while it is attached; another one says that it was away. copy: its counterpart; NULL: its rows go
+-- where their values belong.
+CREATE TABLE hologres.rebuild_child (
+    query_id text NOT NULL REFERENCES hologres.rebuild ON DELETE CASCADE,
+    relid    oid NOT NULL,
+    mark     oid NOT NULL,
+    bound    text NOT NULL,
+    copy     oid,
+    PRIMARY KEY (query_id, relid)
 );
 
 ALTER TABLE hologres.rebuild ENABLE ROW LEVEL SECURITY;

@@ -111,21 +111,97 @@ BEGIN
     END LOOP;
 END $$;
 
+-- The columns that a table is partitioned by, level by level, as far as that is LIST of a column; NULL: it
+-- is not partitioned like that.
+CREATE FUNCTION hologres.list_columns(rel oid) RETURNS text[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE level AS (
+        SELECT rel AS node, 1 AS n
+        UNION ALL
+        SELECT (SELECT min(i.inhrelid::bigint)::oid FROM pg_inherits i JOIN pg_partitioned_table p
+                    ON p.partrelid = i.inhrelid WHERE i.inhparent = node), n + 1
+          FROM level JOIN pg_partitioned_table t ON t.partrelid = node AND t.partstrat = 'l')
+    SELECT array_agg(a.attname::text ORDER BY n) FROM level
+      JOIN pg_partitioned_table p ON p.partrelid = node AND p.partstrat = 'l'
+      JOIN pg_attribute a ON a.attrelid = node AND a.attnum = p.partattrs[0]
+$$;
+
+CREATE FUNCTION hologres.is_logical(rel oid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM hologres.table_property p JOIN pg_partitioned_table ON partrelid = p.relid
+                    WHERE p.relid = rel AND value = 'true' AND key = 'is_logical_partitioned_table')
+$$;
+
+-- How a copy of the table is partitioned. NULL: not at all. values: a partition for each value of the
+-- key's columns; tree: as the table is now.
+CREATE FUNCTION hologres.partition_way(rel oid, actions jsonb) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'partition')
+                     OR hologres.is_logical(rel) THEN 'values'
+                WHEN c.relkind = 'p' THEN 'tree' END
+      FROM pg_class c WHERE c.oid = rel
+$$;
+
 -- The columns that the table is partitioned by once the actions are done; NULL: not at all.
 CREATE FUNCTION hologres.partition_columns(rel oid, actions jsonb) RETURNS text[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     action jsonb;
-    columns text[] := (SELECT array_agg(a.attname::text) FROM pg_partitioned_table p
-                         JOIN pg_attribute a ON a.attrelid = rel AND a.attnum = ANY (p.partattrs)
-                        WHERE p.partrelid = rel);
+    columns text[] := hologres.list_columns(rel);
 BEGIN
     FOR action IN SELECT a FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'partition' LOOP
         columns := coalesce((SELECT array_agg(c ORDER BY n) FROM jsonb_array_elements_text(
                                 nullif(action -> 'columns', 'null')) WITH ORDINALITY e(c, n)), columns);
     END LOOP;
     RETURN columns;
+END $$;
+
+-- Every column of the keys by which a tree of partitions is divided, on any level, within expressions too.
+CREATE FUNCTION hologres.key_columns_of_tree(rel oid) RETURNS text[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(DISTINCT a.attname::text)
+      FROM pg_partition_tree(rel) t JOIN pg_partitioned_table p ON p.partrelid = t.relid
+      JOIN pg_attribute a ON a.attrelid = t.relid AND a.attnum > 0 AND (a.attnum = ANY (p.partattrs)
+           OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                         AND d.objid = t.relid AND d.objsubid = 0 AND d.deptype IN ('i', 'a')
+                         AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.relid
+                         AND d.refobjsubid = a.attnum))
+$$;
+
+-- Unique indexes of `probe` that do not hold the columns of a partition key.
+CREATE FUNCTION hologres.key_problems(probe oid, columns text[]) RETURNS SETOF hologres.problem
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    index record;
+BEGIN
+    FOR index IN
+        SELECT x.indisprimary, i.relname, x.indisexclusion FROM pg_index x
+          JOIN pg_class i ON i.oid = x.indexrelid
+         WHERE x.indrelid = probe AND (x.indisunique OR x.indisexclusion)
+           AND EXISTS (SELECT FROM unnest(columns) c WHERE NOT EXISTS (
+                    SELECT FROM pg_attribute a WHERE a.attrelid = probe AND a.attname = c
+                       AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1]))) LOOP
+        RETURN NEXT ('0A000',
+            'unique constraint on partitioned table must include all partitioning columns',
+            CASE WHEN index.indisprimary THEN
+                format('Add ALTER PRIMARY KEY (%s) to the same statement.', array_to_string(
+                    ARRAY(SELECT quote_ident(a.attname) FROM pg_index x JOIN pg_attribute a
+                            ON a.attrelid = probe AND a.attnum = ANY (x.indkey)
+                           WHERE x.indrelid = probe AND x.indisprimary
+                           ORDER BY array_position(x.indkey::int2[], a.attnum))
+                    || ARRAY(SELECT quote_ident(c) FROM unnest(columns) c WHERE NOT EXISTS (
+                            SELECT FROM pg_index x JOIN pg_attribute a ON a.attrelid = probe
+                               AND a.attnum = ANY (x.indkey)
+                             WHERE x.indrelid = probe AND x.indisprimary AND a.attname = c)),
+                    ', '))
+            ELSE format('Index "%s" does not.', index.relname) END)::hologres.problem;
+    END LOOP;
 END $$;
 
 -- Partitioned table and key, as PostgreSQL asks for them; `probe` has the columns and the key that
@@ -138,13 +214,21 @@ DECLARE
     action jsonb;
     columns text[] := hologres.partition_columns(rel, actions);
     col text;
-    is_logical boolean := EXISTS (
-        SELECT FROM hologres.table_property WHERE relid = rel AND value = 'true'
-           AND key = 'is_logical_partitioned_table');
-    index record;
 BEGIN
+    IF hologres.partition_way(rel, actions) = 'tree' THEN
+        columns := hologres.key_columns_of_tree(rel);
+        FOR col IN SELECT a ->> 'column' FROM jsonb_array_elements(actions) a
+                    WHERE a ->> 'do' = 'type' AND a ->> 'column' = ANY (columns) LOOP
+            RETURN NEXT ('42P16', format('cannot alter column "%s" because it is part of the partition key',
+                         col), format('Add TO PARTITION BY LIST (%I) to the same statement.', col))
+                ::hologres.problem;
+        END LOOP;
+        RETURN QUERY SELECT t.* FROM hologres.key_problems(probe, columns) t;
+    ELSIF NOT EXISTS (SELECT FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'partition') THEN
+        RETURN QUERY SELECT t.* FROM hologres.key_problems(probe, columns) t;
+    END IF;
     FOR action IN SELECT a FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'partition' LOOP
-        IF is_logical AND NOT (action ->> 'logical')::boolean THEN
+        IF hologres.is_logical(rel) AND NOT (action ->> 'logical')::boolean THEN
             RETURN NEXT ('0A000', 'a logical partitioned table cannot be converted to a physical one',
                          '')::hologres.problem;
         END IF;
@@ -163,28 +247,7 @@ BEGIN
                              '')::hologres.problem;
             END IF;
         END LOOP;
-        FOR index IN
-            SELECT x.indisprimary, i.relname, x.indisexclusion FROM pg_index x
-              JOIN pg_class i ON i.oid = x.indexrelid
-             WHERE x.indrelid = probe AND (x.indisunique OR x.indisexclusion)
-               AND EXISTS (SELECT FROM unnest(columns) c WHERE NOT EXISTS (
-                        SELECT FROM pg_attribute a WHERE a.attrelid = probe AND a.attname = c
-                           AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1]))) LOOP
-            RETURN NEXT ('0A000',
-                'unique constraint on partitioned table must include all partitioning columns',
-                CASE WHEN index.indisprimary THEN
-                    format('Add ALTER PRIMARY KEY (%s) to the same statement.', array_to_string(
-                        ARRAY(SELECT quote_ident(a.attname) FROM pg_index x JOIN pg_attribute a
-                                ON a.attrelid = probe AND a.attnum = ANY (x.indkey)
-                               WHERE x.indrelid = probe AND x.indisprimary
-                               ORDER BY array_position(x.indkey::int2[], a.attnum))
-                        || ARRAY(SELECT quote_ident(c) FROM unnest(columns) c WHERE NOT EXISTS (
-                                SELECT FROM pg_index x JOIN pg_attribute a ON a.attrelid = probe
-                                   AND a.attnum = ANY (x.indkey)
-                                 WHERE x.indrelid = probe AND x.indisprimary AND a.attname = c)),
-                        ', '))
-                ELSE format('Index "%s" does not.', index.relname) END)::hologres.problem;
-        END LOOP;
+        RETURN QUERY SELECT t.* FROM hologres.key_problems(probe, columns) t;
     END LOOP;
 END $$;
 
@@ -198,6 +261,10 @@ AS $$
         OR EXISTS (SELECT FROM jsonb_array_elements(actions) a, jsonb_array_elements(
                           CASE a ->> 'do' WHEN 'set' THEN a -> 'properties' ELSE '[]' END) p
                     WHERE p ->> 'name' IN ('fillfactor', 'tablespace')
+                       -- an index on a partitioned table cannot be built beside the writers
+                       OR p ->> 'name' IN ('event_time_column', 'segment_key')
+                          AND coalesce(p ->> 'value', '') <> ''
+                          AND (SELECT relkind = 'p' FROM pg_class WHERE oid = rel)
                        OR p ->> 'name' = 'clustering_key' AND coalesce(p ->> 'value', '') <> ''
                        OR p ->> 'name' = 'table_group' AND EXISTS (
                           SELECT FROM pg_tablespace WHERE spcname = p ->> 'value'))
@@ -207,6 +274,10 @@ AS $$
                      JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = rel
                                      AND d.refobjsubid = c.attnum
                     WHERE a ->> 'do' = 'type' AND d.classid = 'pg_rewrite'::regclass)
+        -- values of a logical partitioned table's key
+        OR EXISTS (SELECT FROM jsonb_array_elements(actions) a
+                    WHERE a ->> 'do' = 'type' AND hologres.is_logical(rel)
+                      AND a ->> 'column' = ANY (hologres.list_columns(rel)))
         -- an index on what is not there yet cannot be built beside the writers
         OR EXISTS (SELECT FROM jsonb_array_elements(actions) a,
                           jsonb_array_elements_text(CASE a ->> 'do' WHEN 'primary_key'
@@ -310,9 +381,6 @@ BEGIN
     ELSIF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = rel)
           OR c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = rel) THEN
         RETURN NEXT ('0A000', 'tables with inheritance cannot be rebuilt', '')::hologres.problem;
-    ELSIF c.relkind = 'p' AND (SELECT partstrat <> 'l' FROM pg_partitioned_table
-                                WHERE partrelid = rel) THEN
-        RETURN NEXT ('0A000', 'only tables partitioned by LIST can be rebuilt', '')::hologres.problem;
     END IF;
     IF c.reloftype <> 0 THEN
         RETURN NEXT ('0A000', 'typed tables cannot be rebuilt', '')::hologres.problem;
@@ -411,6 +479,9 @@ BEGIN
     END IF;
     IF copies THEN
         problems := problems || ARRAY(SELECT t FROM hologres.copy_problems(rel, actions) t);
+        IF temporary AND problems = '{}' THEN
+            PERFORM hologres.tell_children(rel);
+        END IF;
     END IF;
 END $$;
 

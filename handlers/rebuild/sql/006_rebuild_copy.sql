@@ -22,6 +22,34 @@ CREATE FUNCTION hologres.old_table_name(id text, rel oid) RETURNS text
 AS $$ SELECT hologres.cut('tmp_rebuild_old_' || id || '_' || rel || '_' || relname, 63)
         FROM pg_class WHERE oid = rel $$;
 
+-- The tables that hold the rows: itself, or the partitions at the ends.
+CREATE FUNCTION hologres.leaves_of(rel oid) RETURNS SETOF oid
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT oid FROM pg_class WHERE oid = rel AND relkind = 'r'
+    UNION ALL
+    SELECT t.relid FROM pg_partition_tree(rel) t WHERE t.isleaf AND t.level > 0
+$$;
+
+-- Which file holds the rows; another one says that the table was written anew (TRUNCATE, VACUUM FULL).
+CREATE FUNCTION hologres.file_of(rel oid) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT md5(string_agg(l || ' ' || pg_relation_filenode(l), ',' ORDER BY l)) FROM hologres.leaves_of(rel) l
+$$;
+
+-- Storage parameters of a table; of a partitioned one, those that all its partitions have. PostgreSQL
+-- has them only there; those that one partition has alone are its own.
+CREATE FUNCTION hologres.options_of(rel oid) RETURNS text[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_agg(o ORDER BY o) FROM (
+        SELECT o FROM hologres.leaves_of(rel) l JOIN pg_class c ON c.oid = l
+          LEFT JOIN pg_class t ON t.oid = c.reltoastrelid,
+               unnest(c.reloptions || ARRAY(SELECT 'toast.' || x FROM unnest(t.reloptions) x)) o
+         GROUP BY o HAVING count(*) = (SELECT count(*) FROM hologres.leaves_of(rel))) AS common
+$$;
+
 -- A unique index whose columns are never null: rows are known by it. NULL: there is none.
 CREATE FUNCTION hologres.find_key(rel oid) RETURNS oid
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -119,7 +147,7 @@ AS $$
       FROM pg_class WHERE oid = rel
 $$;
 
--- Writes the indexes of the copy down, in the order in which they shall be built (the key first), and
+-- Writes the options and the indexes of the copy down, these in the order in which they shall be built (the key first), and
 -- drops them. Checks that the actions added get the name that they would have on the table. target: the
 -- table on which they will be built; a partitioned one takes its constraints whole.
 CREATE FUNCTION hologres.strip_copy(rel oid, copy oid, target text, parted boolean) RETURNS jsonb
@@ -128,6 +156,7 @@ AS $$
 DECLARE
     i record;
     plan jsonb := '[]';
+    options text[] := hologres.options_of(copy);
     here text := hologres.qualified_name(copy);
 BEGIN
     FOR i IN
@@ -186,14 +215,15 @@ BEGIN
               WHERE k.conrelid = rel AND k.contype = 'c' AND NOT k.convalidated LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', here, i.conname); -- after the copy
     END LOOP;
-    RETURN plan;
+    RETURN jsonb_build_object('indexes', plan, 'options', options);
 END $$;
 
--- The columns that the copy is partitioned by; NULL: it is a plain table.
+-- The columns for whose values the copy has partitions; NULL: it is a plain table, or divided as the source.
 CREATE FUNCTION hologres.partition_list(id text) RETURNS text[]
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT hologres.partition_columns(r.relid, t.params -> 'actions')
+    SELECT CASE WHEN hologres.partition_way(r.relid, t.params -> 'actions') = 'values'
+           THEN hologres.partition_columns(r.relid, t.params -> 'actions') END
       FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id WHERE r.query_id = id
 $$;
 
@@ -209,19 +239,21 @@ DECLARE
     schema text := (SELECT quote_ident(nspname) FROM pg_namespace WHERE oid = c.relnamespace);
     copy text := schema || '.' || quote_ident(hologres.new_table_name(id, rel));
     parts text[] := hologres.partition_list(id);
-    made text := CASE WHEN parts IS NULL THEN copy ELSE schema || '.tmp_rebuild_def_' || id END;
+    parted boolean := hologres.partition_way(rel, t.params -> 'actions') IS NOT NULL;
+    made text := CASE WHEN parted THEN schema || '.tmp_rebuild_def_' || id ELSE copy END;
+    options text[] := CASE WHEN parted THEN hologres.options_of(rel) ELSE ARRAY(
+                          SELECT o FROM unnest(c.reloptions) o WHERE o NOT LIKE 'autovacuum_enabled=%')
+                          || '{autovacuum_enabled=off}'::text[] END;
     am text := (SELECT amname FROM pg_am WHERE oid = c.relam);
     space text := (SELECT spcname FROM pg_tablespace WHERE oid = c.reltablespace);
     hidden text := (SELECT string_agg(format('ADD COLUMN %I %s', kept, type), ', ' ORDER BY n)
                       FROM hologres.key_columns(rel, t.params -> 'actions') WHERE converted);
 BEGIN
     RETURN format('EXECUTE %L;', format(
-            'CREATE %s TABLE %s (LIKE %s INCLUDING ALL EXCLUDING STATISTICS)%s '
-            'WITH (%sautovacuum_enabled = off)%s',
+            'CREATE %s TABLE %s (LIKE %s INCLUDING ALL EXCLUDING STATISTICS)%s%s%s',
             CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE '' END, made,
             hologres.qualified_name(rel), coalesce(' USING ' || quote_ident(am), ''),
-            (SELECT coalesce(string_agg(o || ', ', '' ORDER BY n), '')
-               FROM unnest(c.reloptions) WITH ORDINALITY u(o, n) WHERE o NOT LIKE 'autovacuum_enabled=%'),
+            coalesce(' WITH (' || array_to_string(options, ', ') || ')', ''),
             coalesce(' TABLESPACE ' || quote_ident(space), '')))
         || format(E'\nPERFORM hologres.name_copied_indexes(%s, pg_catalog.to_regclass(%L));', rel, made)
         || E'\n' || hologres.author_settings(id)
@@ -235,23 +267,27 @@ BEGIN
            ELSE format(E'\nEXECUTE %L;', format('ALTER TABLE %s %s', made, hidden)) END
         || format(E'\nINSERT INTO pg_temp.rebuild_out (value) '
                   'SELECT hologres.strip_copy(%s, pg_catalog.to_regclass(%L), %L, %L);', rel, made, copy,
-                  parts IS NOT NULL)
-        || CASE WHEN parts IS NULL THEN ''
-           ELSE format(E'\nPERFORM hologres.partition_copy(pg_catalog.to_regclass(%L), %L, %L);', made,
-                       copy, parts) END;
+                  parted)
+        || CASE WHEN NOT parted THEN ''
+           ELSE format(E'\nPERFORM hologres.partition_copy(%s, pg_catalog.to_regclass(%L), %L, %L);', rel,
+                       made, copy, parts) END;
 END $$;
 
--- Puts a partitioned table without partitions in the place of the plain one.
-CREATE FUNCTION hologres.partition_copy(made oid, copy text, parts text[]) RETURNS void
+-- Puts a partitioned table without partitions in the place of the plain one. parts: the columns whose
+-- values get partitions; NULL: it is divided as the source.
+CREATE FUNCTION hologres.partition_copy(rel oid, made oid, copy text, parts text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
     statement text;
     col text;
 BEGIN
-    EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL EXCLUDING STATISTICS) PARTITION BY LIST (%I)',
-                   copy, hologres.qualified_name(made), parts[1]);
-    FOREACH col IN ARRAY parts LOOP
+    EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL EXCLUDING STATISTICS) PARTITION BY %s%s',
+                   copy, hologres.qualified_name(made),
+                   coalesce('LIST (' || quote_ident(parts[1]) || ')', pg_get_partkeydef(rel)),
+                   (SELECT format(' TABLESPACE %I', s.spcname) FROM pg_class c
+                      JOIN pg_tablespace s ON s.oid = c.reltablespace WHERE c.oid = made));
+    FOREACH col IN ARRAY coalesce(parts, '{}') LOOP
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL', copy, col);
     END LOOP;
     FOR statement IN
@@ -337,7 +373,7 @@ CREATE FUNCTION hologres.definition_of(rel oid) RETURNS text
 AS $$
     SELECT md5(concat_ws(E'\n',
         (SELECT concat_ws(' ', relname, relnamespace, relowner, relkind, relpersistence, relam,
-                          reltablespace, reloptions::text) FROM pg_class WHERE oid = rel),
+                          reltablespace, reloptions::text, pg_get_partkeydef(oid)) FROM pg_class WHERE oid = rel),
         (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, attcollation, attnotnull,
                     attidentity, attgenerated, attstorage, attcompression, pg_get_expr(adbin, adrelid)),
                     E'\n' ORDER BY attnum)
@@ -353,7 +389,7 @@ CREATE FUNCTION hologres.take_copy(id text, plan jsonb) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE hologres.rebuild r
-       SET plan = jsonb_build_object('indexes', take_copy.plan),
+       SET plan = take_copy.plan,
            new_relid = (SELECT oid FROM pg_class WHERE relnamespace = c.relnamespace
                            AND relname = hologres.new_table_name(id, r.relid)),
            fingerprint = hologres.definition_of(r.relid),
@@ -365,7 +401,7 @@ $$;
 
 -- The log of changed keys and the functions that fill it. The functions belong to the service role and
 -- hold no operator, so whoever writes to the table can do nothing with them but log a key. A row of
--- nulls says TRUNCATE. The table's owner reads and empties the log.
+-- nulls says TRUNCATE. The table's owner reads and empties the log, and adds the keys of partitions that come and go.
 CREATE FUNCTION hologres.log_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -384,7 +420,7 @@ BEGIN
            string_agg(format('OLD.%I', name), ', ' ORDER BY n), string_agg('NULL', ', ')
       INTO columns, new_key, old_key, nulls FROM hologres.key_columns(rel, '[]');
     RETURN NEXT format('CREATE TABLE %s (%s) WITH (autovacuum_enabled = off)', log, columns);
-    RETURN NEXT format('GRANT SELECT, DELETE ON %s TO %s', log, owner);
+    RETURN NEXT format('GRANT SELECT, INSERT, DELETE ON %s TO %s', log, owner);
     FOREACH kind IN ARRAY '{new,old,truncate}'::text[] LOOP
         RETURN NEXT format('CREATE FUNCTION %s_%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
             'AS %L', log, kind, format('BEGIN INSERT INTO %s VALUES (%s); RETURN NULL; END', log,
@@ -415,20 +451,28 @@ BEGIN
                        'EXECUTE FUNCTION %s_old()', name || '_3', target, changed, log);
     RETURN NEXT format('CREATE TRIGGER %I AFTER TRUNCATE ON %s EXECUTE FUNCTION %s_truncate()',
                        name || '_4', target, log);
+    RETURN QUERY SELECT s FROM hologres.truncate_statements(id) s;
     RETURN NEXT format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I, ENABLE ALWAYS TRIGGER %I, '
                        'ENABLE ALWAYS TRIGGER %I, ENABLE ALWAYS TRIGGER %I', target, name || '_1',
                        name || '_2', name || '_3', name || '_4');
 END $$;
 
 -- Are all four there, and were they never disabled? ENABLE TRIGGER ALL does not make them ALWAYS again.
+-- Partitions have the first three from their parent and the last as their own.
 CREATE FUNCTION hologres.is_captured(id text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT count(*) = 4 FROM hologres.rebuild r JOIN pg_trigger g ON g.tgrelid = r.relid
-     WHERE r.query_id = id AND g.tgname LIKE 'tmp\_rebuild\_' || id || '\__' AND g.tgenabled = 'A'
+    SELECT bool_and((SELECT count(*) = 4 FROM pg_trigger g WHERE g.tgrelid = node AND g.tgenabled = 'A'
+                        AND g.tgname LIKE 'tmp\_rebuild\_' || id || '\__'))
+      FROM (SELECT relid AS node FROM hologres.rebuild WHERE query_id = id
+            UNION ALL
+            SELECT t.relid FROM hologres.rebuild r, pg_partition_tree(r.relid) t
+              JOIN hologres.rebuild_child c ON c.relid = t.relid
+             WHERE r.query_id = id AND c.query_id = id AND t.level > 0) AS nodes
 $$;
 
--- Cuts the table as it is now. Rows beyond its end come with the log.
+-- Cuts the table as it is now, each partition apart. Rows beyond an end come with the log. Rows that are
+-- sorted are sorted as a whole: one slice for each table of the copy that they go to, as far as is known.
 CREATE FUNCTION hologres.cut_slices(id text) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -439,18 +483,30 @@ DECLARE
     step bigint := CASE WHEN current_setting('server_version_num')::integer < 140000 THEN 4294967296
                    ELSE greatest(coalesce((own ->> 'slice_mb')::bigint, 32), 1) * 1048576
                         / current_setting('block_size')::bigint END;
-    blocks bigint := pg_relation_size(rel) / current_setting('block_size')::bigint;
+    sources oid[] := ARRAY(SELECT hologres.leaves_of(rel));
 BEGIN
     DELETE FROM hologres.rebuild_slice WHERE query_id = id;
     IF hologres.order_of(id) IS NOT NULL THEN
-        step := 4294967296; -- sorted as a whole
+        step := 4294967296;
+        IF hologres.partition_list(id) IS NOT NULL THEN
+            sources := ARRAY[rel];
+        END IF;
     END IF;
-    INSERT INTO hologres.rebuild_slice (query_id, slice, relid, from_block, to_block)
-    SELECT id, row_number() OVER (ORDER BY b), rel, b, least(b + step, 4294967295)
-      FROM generate_series(0, greatest(blocks - 1, 0), step) b;
-    UPDATE hologres.rebuild SET filenode = pg_relation_filenode(rel) WHERE query_id = id;
+    INSERT INTO hologres.rebuild_slice (query_id, slice, relid, from_block, to_block, file)
+    SELECT id, row_number() OVER (ORDER BY n, b), leaf, b, least(b + step, 4294967295), hologres.file_of(leaf)
+      FROM unnest(sources) WITH ORDINALITY u(leaf, n), generate_series(0, greatest(CASE
+           WHEN step > 4294967295 THEN 0 ELSE pg_relation_size(leaf)
+           / current_setting('block_size')::bigint - 1 END, 0), step) b;
     RETURN (SELECT count(*) FROM hologres.rebuild_slice WHERE query_id = id);
 END $$;
+
+-- Was something that is cut written anew, or dropped?
+CREATE FUNCTION hologres.is_moved(id text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(bool_or(s.file IS DISTINCT FROM hologres.file_of(s.relid)), false)
+      FROM (SELECT DISTINCT relid, file FROM hologres.rebuild_slice WHERE query_id = id) AS s
+$$;
 
 -- ORDER BY of clustering_key, among the task's properties; NULL: none.
 CREATE FUNCTION hologres.order_of(id text) RETURNS text
@@ -487,8 +543,17 @@ BEGIN
               FROM hologres.key_columns(r.relid, actions) k WHERE k.converted) AS x;
     target := format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE', hologres.qualified_name(r.new_relid),
                      target);
-    source := format('FROM ONLY %s AS %s', hologres.qualified_name(r.relid), alias);
+    source := format('FROM %s %s AS %s', CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = r.relid
+                         AND relkind = 'p') THEN '' ELSE 'ONLY' END, hologres.qualified_name(r.relid), alias);
 END $$;
+
+-- WITH (…) of the copy's partitions.
+CREATE FUNCTION hologres.option_list(plan jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce('WITH (' || string_agg(o, ', ') || ')', '')
+      FROM jsonb_array_elements_text(nullif(plan -> 'options', 'null')) o
+$$;
 
 -- PL/pgSQL that makes the partitions for the rows of `source`; needs the variable tmp_rebuild_v.
 CREATE FUNCTION hologres.partitions_block(id text, source text) RETURNS text
@@ -505,7 +570,8 @@ DECLARE
                          WHERE a ->> 'do' = 'type' AND a ->> 'column' = p AND a ? 'using'),
                         format('%I.%I', c.relname, p)) || ')::pg_catalog.text', ', ' ORDER BY n)
                     FROM unnest(parts) WITH ORDINALITY u(p, n));
-    options text := coalesce('WITH (' || array_to_string(c.reloptions, ', ') || ')', '');
+    options text := hologres.option_list(r.plan);
+    base text := CASE c.relkind WHEN 'p' THEN 'tmp_rebuild_new_' || id ELSE c.relname END; -- till the swap
 BEGIN
     IF parts IS NULL THEN
         RETURN '';
@@ -514,7 +580,7 @@ BEGIN
         || format(E'\nEXECUTE %L INTO tmp_rebuild_v;', format(
             'SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(%s)) %s', list, source))
         || format(E'\nPERFORM hologres.add_partitions(%s, %L, coalesce(tmp_rebuild_v, ''[]''), %L, %L);\n',
-                  r.new_relid, parts, c.relname, options);
+                  r.new_relid, parts, base, options);
 END $$;
 
 -- The partitions for all rows that are there.
@@ -532,11 +598,14 @@ DECLARE
     parts record := hologres.insert_parts(id);
     s hologres.rebuild_slice := (SELECT s FROM hologres.rebuild_slice s
                                   WHERE s.query_id = id AND s.slice = number);
-    alias text := (SELECT quote_ident(relname) FROM pg_class WHERE oid = s.relid);
+    rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
+    alias text := (SELECT quote_ident(relname) FROM pg_class WHERE oid = rel);
+    source text := CASE s.relid WHEN rel THEN parts.source
+                   ELSE format('FROM ONLY %s AS %s', hologres.qualified_name(s.relid), alias) END;
     whole boolean := s.from_block = 0 AND s.to_block >= 4294967295;
 BEGIN
     RETURN hologres.author_settings(id) || format(E'\nEXECUTE %L;', concat_ws(' ', parts.target, 'SELECT',
-        parts.list, parts.source,
+        parts.list, source,
         CASE WHEN NOT whole THEN format(
             'WHERE %1$s.ctid OPERATOR(pg_catalog.>=) ''(%2$s,0)''::pg_catalog.tid '
             'AND %1$s.ctid OPERATOR(pg_catalog.<) ''(%3$s,0)''::pg_catalog.tid', alias,

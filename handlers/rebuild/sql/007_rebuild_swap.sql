@@ -22,18 +22,18 @@ DECLARE
     parts text[] := hologres.partition_columns(rel, actions);
     found record;
 BEGIN
-    IF c.relkind = 'p' THEN
-        RETURN NEXT ('0A000', 'rebuilds of partitioned tables that copy the rows come with a later '
-                              'release', '')::hologres.problem;
-    END IF;
-    IF c.relkind = 'r' AND parts IS NOT NULL THEN
+    RETURN QUERY SELECT p.* FROM hologres.child_problems(rel, actions) p;
+    IF hologres.partition_way(rel, actions) = 'values' THEN
         FOR found IN SELECT p AS name FROM unnest(parts) p
                       LEFT JOIN pg_attribute a ON a.attrelid = rel AND a.attname = p AND a.attnum > 0
                      WHERE a.attnum IS NULL OR a.attgenerated <> '' LOOP
             RETURN NEXT ('0A000', format('column "%s" cannot be a partition key: it is generated or added by '
                          'the same statement', found.name), '')::hologres.problem;
         END LOOP;
-        FOR found IN SELECT conname FROM pg_constraint WHERE conrelid = rel AND contype = 'f' LOOP
+    END IF;
+    IF hologres.partition_way(rel, actions) IS NOT NULL THEN
+        FOR found IN SELECT conname FROM pg_constraint WHERE conrelid = rel AND contype = 'f'
+                        AND conparentid = 0 LOOP
             RETURN NEXT ('0A000', format('foreign key "%s" cannot be carried over to a partitioned table yet',
                          found.conname), 'Drop it, and add it again after the rebuild.')::hologres.problem;
         END LOOP;
@@ -48,8 +48,9 @@ BEGIN
                      'ALTER TABLE ... NO FORCE ROW LEVEL SECURITY allows the rebuild.')::hologres.problem;
     END IF;
     FOR found IN SELECT p.pubname FROM pg_publication p, pg_get_publication_tables(p.pubname) t
-                  WHERE t.relid = rel AND NOT EXISTS (SELECT FROM pg_publication_rel x
-                        WHERE x.prpubid = p.oid AND x.prrelid = rel) LOOP
+                  WHERE t.relid IN (SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))
+                    AND NOT EXISTS (SELECT FROM pg_publication_rel x WHERE x.prpubid = p.oid AND x.prrelid IN (
+                        SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))) LOOP
         RETURN NEXT ('0A000', format('publication "%s" would publish the copy, too', found.pubname),
                      'It publishes all tables, or all of a schema.')::hologres.problem;
     END LOOP;
@@ -144,6 +145,24 @@ BEGIN
        AND has_table_privilege(k.other, 'UPDATE, DELETE, TRUNCATE'); -- else the statement itself asks for it
 END $$;
 
+-- What the swap reads afresh of the partitions.
+CREATE FUNCTION hologres.children_of(rel oid) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT md5(string_agg(concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relacl::text, c.relreplident,
+                   c.relowner, c.relrowsecurity, pg_get_expr(c.relpartbound, c.oid),
+                   obj_description(c.oid, 'pg_class'),
+                   (SELECT string_agg(a.attacl::text, ' ' ORDER BY a.attnum) FROM pg_attribute a
+                     WHERE a.attrelid = c.oid),
+                   (SELECT string_agg(concat_ws(' ', i.relname, x.indisreplident), ' ' ORDER BY i.oid)
+                      FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = c.oid),
+                   (SELECT string_agg(concat_ws(' ', g.oid, g.tgname, g.tgenabled), ' ' ORDER BY g.oid)
+                      FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal),
+                   (SELECT concat_ws(' ', count(*), sum(d.objid::bigint)) FROM pg_depend d
+                     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid)), E'\n' ORDER BY c.oid))
+      FROM pg_partition_tree(rel) t JOIN pg_class c ON c.oid = t.relid WHERE t.level > 0
+$$;
+
 -- What is read afresh at each attempt, as one value.
 CREATE FUNCTION hologres.surroundings_of(id text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
@@ -156,6 +175,7 @@ BEGIN
            FROM pg_class WHERE oid = rel),
         (SELECT string_agg(concat_ws(' ', attname, attacl::text, attoptions::text, attstattarget), ' '
                     ORDER BY attnum) FROM pg_attribute WHERE attrelid = rel AND attnum > 0),
+        hologres.children_of(rel),
         (SELECT string_agg(concat_ws(' ', oid, conname, pg_get_constraintdef(oid), convalidated), E'\n'
                     ORDER BY oid) FROM pg_constraint WHERE conrelid = rel OR confrelid = rel),
         (SELECT string_agg(concat_ws(' ', pg_get_triggerdef(oid), tgenabled), E'\n' ORDER BY tgname)
@@ -164,7 +184,8 @@ BEGIN
         (SELECT string_agg(pg_get_ruledef(oid), E'\n' ORDER BY oid) FROM pg_rewrite
           WHERE ev_class = rel),
         (SELECT string_agg(p::text, E'\n' ORDER BY p.oid) FROM pg_policy p WHERE polrelid = rel),
-        (SELECT string_agg(x::text, E'\n' ORDER BY x.oid) FROM pg_publication_rel x WHERE prrelid = rel),
+        (SELECT string_agg(x::text, E'\n' ORDER BY x.oid) FROM pg_publication_rel x
+          WHERE prrelid IN (SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))),
         (SELECT string_agg(pg_get_statisticsobjdef(oid), E'\n' ORDER BY oid) FROM pg_statistic_ext
           WHERE stxrelid = rel),
         (SELECT concat_ws(' ', count(*), sum(objid::bigint)) FROM pg_depend
@@ -203,6 +224,7 @@ BEGIN
         ARRAY(SELECT p FROM hologres.table_problems(r.relid, t.params -> 'options',
                                                     t.params -> 'actions') p)
         || ARRAY(SELECT p FROM hologres.copy_problems(r.relid, t.params -> 'actions') p));
+    PERFORM hologres.check_children(id), hologres.check_detached(r.relid);
 END $$;
 
 -- The swap. Names: `target` is the table's, before and after.
@@ -241,10 +263,12 @@ BEGIN
                             x.conname);
         RETURN NEXT;
     END LOOP;
-    FOR x IN SELECT p.pubname, p.pubowner FROM pg_publication_rel u JOIN pg_publication p
-                 ON p.oid = u.prpubid WHERE u.prrelid = r.relid LOOP
+    FOR x IN SELECT p.pubname, p.pubowner, u.prrelid FROM pg_publication_rel u JOIN pg_publication p
+                 ON p.oid = u.prpubid WHERE u.prrelid IN (SELECT r.relid UNION ALL
+                    SELECT relid FROM pg_partition_tree(r.relid)) LOOP
         role := pg_get_userbyid(x.pubowner);
-        statement := format('ALTER PUBLICATION %I DROP TABLE %s', x.pubname, target);
+        statement := format('ALTER PUBLICATION %I DROP TABLE %s', x.pubname,
+                            hologres.qualified_name(x.prrelid));
         RETURN NEXT;
     END LOOP;
     role := owner;
@@ -253,6 +277,9 @@ BEGIN
         statement := format('DROP TRIGGER %I ON %s', x.tgname, target);
         RETURN NEXT;
     END LOOP;
+    IF keep THEN
+        RETURN QUERY SELECT owner, z FROM hologres.child_trigger_statements(id) z;
+    END IF;
     FOR x IN SELECT e.stxname, e.stxnamespace FROM pg_statistic_ext e WHERE e.stxrelid = r.relid LOOP
         statement := format('DROP STATISTICS %I.%I', (SELECT nspname FROM pg_namespace
                             WHERE oid = x.stxnamespace), x.stxname);
@@ -267,6 +294,7 @@ BEGIN
                             hologres.cut('tmp_rebuild_old_' || id || '_' || x.oid || '_' || x.relname, 63));
         RETURN NEXT;
     END LOOP;
+    RETURN QUERY SELECT owner, z FROM hologres.old_children_statements(id) z;
     FOR x IN SELECT a.attname, q.oid, q.relname, d.deptype FROM pg_depend d
                JOIN pg_class q ON q.oid = d.objid AND q.relkind = 'S'
                JOIN pg_attribute a ON a.attrelid = r.relid AND a.attnum = d.refobjsubid
@@ -367,15 +395,8 @@ BEGIN
     RETURN QUERY SELECT owner, z FROM hologres.comment_statement('TABLE', target, r.relid, 'pg_class') z;
     RETURN QUERY SELECT owner, z FROM hologres.label_statements('TABLE', target, 'pg_class'::regclass, r.relid) z;
     IF n.relkind = 'p' THEN
-        RETURN QUERY SELECT owner, format('COMMENT ON TABLE %s IS NULL', hologres.qualified_name(p.relid))
-          FROM pg_partition_tree(r.new_relid) p WHERE p.level > 0;
-        RETURN QUERY SELECT owner, format('CREATE TABLE %s.%I PARTITION OF %s DEFAULT', schema,
-                   hologres.free_name(c.relnamespace, hologres.cut(o.relname, 50) || '_default'),
-                   CASE p.level WHEN 0 THEN target ELSE hologres.qualified_name(p.relid) END)
-          FROM pg_partition_tree(r.new_relid) p
-          JOIN pg_class o ON o.oid = CASE p.level WHEN 0 THEN r.relid ELSE p.relid END
-         WHERE NOT p.isleaf AND EXISTS (SELECT FROM jsonb_array_elements(t.params -> 'actions') a
-                                         WHERE (a ->> 'logical')::boolean);
+        RETURN QUERY SELECT z.role, z.statement FROM hologres.new_children_statements(id) z;
+        RETURN QUERY SELECT owner, z FROM hologres.default_statements(id) z;
     ELSIF NOT coalesce(c.reloptions::text LIKE '%autovacuum_enabled=%', false) THEN
         statement := format('ALTER TABLE %s RESET (autovacuum_enabled)', target);
         RETURN NEXT;
@@ -459,19 +480,17 @@ BEGIN
     END LOOP;
     role := owner;
     -- the guard against snapshots older than the swap
-    statement := format('CREATE TRIGGER tmp_rebuild_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON '
-        '%s FOR EACH STATEMENT EXECUTE FUNCTION hologres.refuse_old_snapshot(%L)', target,
-        pg_current_xact_id());
-    RETURN NEXT;
-    statement := format('ALTER TABLE %s ENABLE ALWAYS TRIGGER tmp_rebuild_guard', target);
-    RETURN NEXT;
+    RETURN QUERY SELECT owner, z FROM unnest(hologres.guard_statements(target)) z;
     IF keep THEN
+        RETURN QUERY SELECT owner, z FROM hologres.kept_children_statements(id) z;
         RETURN QUERY SELECT owner, z FROM hologres.readonly_statements(old, id) z;
     END IF;
     -- publications, and what reads the table
     RETURN QUERY SELECT pg_get_userbyid(p.pubowner)::text, format('ALTER PUBLICATION %I ADD TABLE %s%s%s',
-            p.pubname, target, hologres.publication_columns(u.oid), hologres.publication_filter(u.oid))
-      FROM pg_publication_rel u JOIN pg_publication p ON p.oid = u.prpubid WHERE u.prrelid = r.relid;
+            p.pubname, hologres.qualified_name(u.prrelid), hologres.publication_columns(u.oid),
+            hologres.publication_filter(u.oid))
+      FROM pg_publication_rel u JOIN pg_publication p ON p.oid = u.prpubid
+     WHERE u.prrelid IN (SELECT r.relid UNION ALL SELECT relid FROM pg_partition_tree(r.relid));
     RETURN QUERY SELECT * FROM hologres.rewrite_statements(r.relid, changed);
 END $$;
 
@@ -534,6 +553,10 @@ AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
 BEGIN
+    IF hologres.becomes_logical(id) THEN
+        INSERT INTO hologres.table_property (relid, key, value)
+        VALUES (r.relid, 'is_logical_partitioned_table', 'true') ON CONFLICT DO NOTHING;
+    END IF;
     UPDATE hologres.table_property SET relid = r.new_relid WHERE relid = r.relid;
     UPDATE hologres.rebuild b SET relid = r.new_relid
       FROM pgveneer.task t WHERE t.task_id = b.query_id AND t.state <> 'done' AND b.relid = r.relid
@@ -549,11 +572,10 @@ BEGIN
                 WHERE (k.conrelid = r.new_relid OR k.confrelid = r.new_relid) AND k.contype = 'f'
                   AND NOT k.convalidated AND NOT r.plan -> 'unproved' ? k.conname))
      WHERE query_id = id;
-    IF EXISTS (SELECT FROM pgveneer.task t, jsonb_array_elements(t.params -> 'actions') a
-                WHERE t.task_id = id AND (a ->> 'logical')::boolean) THEN
-        INSERT INTO hologres.table_property (relid, key, value)
-        VALUES (r.new_relid, 'is_logical_partitioned_table', 'true') ON CONFLICT DO NOTHING;
-    END IF;
+    UPDATE hologres.rebuild_step SET status = 'done', progress = '1/1', start_time = clock_timestamp(),
+           end_time = clock_timestamp()
+     WHERE query_id = id AND step = 'check_additional_child_table' AND status IS NULL
+       AND (SELECT relkind = 'p' FROM pg_class WHERE oid = r.relid) AND NOT hologres.is_logical(r.new_relid);
     PERFORM hologres.finish(id);
 END $$;
 
@@ -566,6 +588,17 @@ AS $$
     UNION ALL
     SELECT format('DROP FUNCTION hologres.%I()', p.proname) FROM pg_proc p
      WHERE p.proname LIKE 'rebuild\_log\_' || id || '\_%' AND p.pronamespace = 'hologres'::regnamespace
+$$;
+
+-- Triggers of the rebuild on partitions, of those too that were detached meanwhile.
+CREATE FUNCTION hologres.child_trigger_statements(id text) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid))
+      FROM hologres.rebuild r, pg_trigger g
+     WHERE r.query_id = id AND g.tgname = 'tmp_rebuild_' || id || '_4' AND NOT g.tgisinternal
+       AND g.tgrelid <> r.relid AND (r.old_relid IS NULL OR NOT EXISTS (
+           SELECT FROM pg_partition_tree(r.old_relid) t WHERE t.relid = g.tgrelid))
 $$;
 
 -- What is left to do once the swap is visible, each in a transaction of its own. wait: a lock is tried
@@ -582,6 +615,8 @@ AS $$
       FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id
      WHERE r.query_id = id AND NOT t.params -> 'options' ? 'keep_source'
        AND hologres.qualified_name(r.old_relid) IS NOT NULL
+    UNION ALL
+    SELECT NULL, s FROM hologres.child_trigger_statements(id) s
     UNION ALL
     SELECT NULL, s FROM hologres.drop_log_statements(id) s
 $$;
@@ -602,6 +637,8 @@ AS $$
     SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid))
       FROM hologres.rebuild r JOIN pg_trigger g ON g.tgrelid = r.relid
      WHERE r.query_id = id AND NOT g.tgisinternal AND g.tgname LIKE 'tmp\_rebuild\_' || id || '\_%'
+    UNION ALL
+    SELECT s FROM hologres.child_trigger_statements(id) s
     UNION ALL
     SELECT format('DROP TABLE %s', hologres.qualified_name(r.new_relid)) FROM hologres.rebuild r
      WHERE r.query_id = id AND r.new_relid <> r.relid AND hologres.qualified_name(r.new_relid) IS NOT NULL
@@ -625,6 +662,7 @@ BEGIN
         EXECUTE statement;
     END LOOP;
     DELETE FROM hologres.rebuild_slice WHERE query_id = id;
+    DELETE FROM hologres.rebuild_child WHERE query_id = id;
     UPDATE hologres.rebuild SET new_relid = NULL, plan = '{}', waits = false, resumed = false
      WHERE query_id = id;
     UPDATE hologres.rebuild_step SET status = NULL, message = '',
