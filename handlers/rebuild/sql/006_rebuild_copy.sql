@@ -255,6 +255,7 @@ BEGIN
             hologres.qualified_name(rel), coalesce(' USING ' || quote_ident(am), ''),
             coalesce(' WITH (' || array_to_string(options, ', ') || ')', ''),
             coalesce(' TABLESPACE ' || quote_ident(space), '')))
+        || format(E'\nPERFORM hologres.strip_grants(''TABLE'', %L);', made)
         || format(E'\nPERFORM hologres.name_copied_indexes(%s, pg_catalog.to_regclass(%L));', rel, made)
         || E'\n' || hologres.author_settings(id)
         || format(E'\nPERFORM hologres.apply_actions(pg_catalog.to_regclass(%L), %L, %L);', made,
@@ -287,6 +288,7 @@ BEGIN
                    coalesce('LIST (' || quote_ident(parts[1]) || ')', pg_get_partkeydef(rel)),
                    (SELECT format(' TABLESPACE %I', s.spcname) FROM pg_class c
                       JOIN pg_tablespace s ON s.oid = c.reltablespace WHERE c.oid = made));
+    PERFORM hologres.strip_grants('TABLE', copy);
     FOREACH col IN ARRAY coalesce(parts, '{}') LOOP
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL', copy, col);
     END LOOP;
@@ -340,6 +342,7 @@ BEGIN
                     hologres.qualified_name(parent), bound,
                     CASE WHEN level < cardinality(parts) THEN format('PARTITION BY LIST (%I)', parts[level + 1])
                     ELSE options END);
+                PERFORM hologres.strip_grants('TABLE', child);
                 EXECUTE format('COMMENT ON TABLE %s IS %L', child, 'partition ' || (value ->> (level - 1)));
             END IF;
             parent := child::regclass;

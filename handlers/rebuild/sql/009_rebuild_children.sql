@@ -136,6 +136,7 @@ AS $$
                CASE c.relkind WHEN 'r' THEN nullif('USING ' || quote_ident(m.amname), 'USING heap') END,
                CASE c.relkind WHEN 'r' THEN options END,
                'TABLESPACE ' || quote_ident(coalesce(space, s.spcname)))
+           || format('; SELECT hologres.strip_grants(''TABLE'', %L)', hologres.child_copy_name(id, child))
       FROM pg_class c LEFT JOIN pg_am m ON m.oid = c.relam LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
      WHERE c.oid = child
 $$;

@@ -317,6 +317,8 @@ BEGIN
         taken := taken || (x.relnamespace || '.' || name);
         RETURN NEXT format('CREATE TABLE %s.%I PARTITION OF %s DEFAULT %s', (SELECT quote_ident(nspname)
             FROM pg_namespace WHERE oid = x.relnamespace), name, x.parent, hologres.option_list(r.plan));
+        RETURN NEXT format('SELECT hologres.strip_grants(''TABLE'', %L)', format('%I.%I', (SELECT nspname
+            FROM pg_namespace WHERE oid = x.relnamespace), name));
         RETURN QUERY SELECT unnest(hologres.guard_statements(format('%s.%I', (SELECT quote_ident(nspname)
             FROM pg_namespace WHERE oid = x.relnamespace), name)));
     END LOOP;
