@@ -182,9 +182,7 @@ static enum verdict dispatch(struct rebuild *r, struct err *err)
     }
     if (!prepare(r, err))
         return FAILED;
-    if (strcmp(r->strategy, "in place") == 0)
-        return in_place(r, err);
-    enum verdict v = copy(r, err);
+    enum verdict v = strcmp(r->strategy, "in place") == 0 ? in_place(r, err) : copy(r, err);
     return v == GO_ON && !swap_clean_up(r, err) ? FAILED : v;
 }
 

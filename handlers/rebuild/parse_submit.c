@@ -12,14 +12,68 @@ static void put_action(struct reader *r, const char *action, const char *column)
     call_put_name(r, column);
 }
 
-/* ADD COLUMN c type constraints: all behind the name is one text; whether it refers to another table
- * decides how it can be carried out. */
+/* What may stand behind REFERENCES table. */
+static void skip_reference_clause(struct reader *r)
+{
+    if (reader_accept_symbol(r, '(')) {
+        reader_name(r);
+        reader_expect_symbol(r, ')');
+    }
+    for (;;) {
+        if (reader_accept(r, "match")) {
+            reader_name(r);
+        } else if (reader_accept(r, "on")) {
+            if (!reader_accept(r, "delete"))
+                reader_expect(r, "update");
+            if (!reader_accept(r, "no action") && !reader_accept(r, "restrict") &&
+                !reader_accept(r, "cascade") && !reader_accept(r, "set null"))
+                reader_expect(r, "set default");
+        } else if (!reader_accept(r, "deferrable") && !reader_accept(r, "not deferrable") &&
+                   !reader_accept(r, "initially deferred") &&
+                   !reader_accept(r, "initially immediate")) {
+            return;
+        }
+    }
+}
+
+/* REFERENCES table …: a foreign key is added apart from its column, which stands in a copy before. */
+static void read_reference(struct reader *r, const char *constraint)
+{
+    reader_expect(r, "references");
+    call_put(r, ", 'references', pg_catalog.jsonb_build_object('name', ");
+    call_put_name(r, constraint);
+    call_put(r, ", 'table', pg_catalog.to_jsonb(");
+    call_copy_qualified(r);
+    call_put(r, "), 'clause', ");
+    size_t first = r->at;
+    skip_reference_clause(r);
+    if (r->failed)
+        return;
+    const struct token *tokens = r->statement->tokens;
+    call_put_text(r, r->at == first ? slice_cstr("")
+                                    : slice_part(r->statement->text, tokens[first].start,
+                                                 tokens[r->at - 1].end));
+    call_put(r, ")");
+}
+
+/* The name in CONSTRAINT name, which the text that was read from token `first` ends with; the text is
+ * shortened by it. NULL: there is none. */
+static const char *take_constraint_name(struct reader *r, size_t first, struct slice *text)
+{
+    const struct token *tokens = r->statement->tokens;
+    if (r->at < first + 3 || !token_is_word(&tokens[r->at - 2], "constraint") ||
+        !token_is_name(&tokens[r->at - 1]))
+        return NULL;
+    *text = slice_part(r->statement->text, tokens[first].start, tokens[r->at - 3].end);
+    return tokens[r->at - 1].name;
+}
+
+/* ADD COLUMN c type constraints: all behind the name is one text, but for what refers to a table. */
 static void read_add(struct reader *r)
 {
     static const char *const not_columns[] = {"constraint", "primary", "unique",
                                               "foreign",    "check",   "exclude"};
-    struct slice definition;
-    bool refers = false;
+    struct slice before, after = slice_cstr("");
     reader_accept(r, "column");
     const struct token *t = reader_peek(r, 0);
     for (size_t i = 0; t != NULL && i < sizeof not_columns / sizeof not_columns[0]; i++)
@@ -27,13 +81,22 @@ static void read_add(struct reader *r)
             reader_mistake(r);
     put_action(r, "add", reader_name(r));
     size_t first = r->at;
-    if (!reader_text(r, NULL, &definition))
+    if (!reader_text(r, "references", &before))
         return;
-    for (size_t i = first; i < r->at; i++)
-        refers = refers || token_is_word(&r->statement->tokens[i], "references");
+    if (reader_is_word(r, 0, "references")) {
+        read_reference(r, take_constraint_name(r, first, &before));
+        const struct token *next = reader_peek(r, 0);
+        if (next != NULL && !token_is_symbol(next, ',') && !reader_text(r, "references", &after))
+            return;
+    }
+    char *definition = arena_printf(r->arena, "%.*s %.*s", (int)before.len, before.data,
+                                    (int)after.len, after.data);
     call_put(r, ", 'definition', ");
-    call_put_text(r, definition);
-    call_put(r, refers ? ", 'refers', true)" : ", 'refers', false)");
+    if (definition == NULL)
+        reader_no_memory(r);
+    else
+        call_put_text(r, after.len == 0 ? before : slice_cstr(definition));
+    call_put(r, ")");
 }
 
 static void read_type(struct reader *r, const char *column)

@@ -260,5 +260,6 @@ bool swap_clean_up(struct rebuild *r, struct err *err)
 {
     job_phase(r->job, "after");
     r->step = 0;
-    return run_rest(r, err) && wait_for_old_snapshots(r, err) && drop_guards(r, err);
+    return run_rest(r, err) && (strcmp(r->strategy, "in place") == 0 ||
+                                (wait_for_old_snapshots(r, err) && drop_guards(r, err)));
 }

@@ -268,12 +268,19 @@ AS $$
                        OR p ->> 'name' = 'clustering_key' AND coalesce(p ->> 'value', '') <> ''
                        OR p ->> 'name' = 'table_group' AND EXISTS (
                           SELECT FROM pg_tablespace WHERE spcname = p ->> 'value'))
-        -- a view keeps PostgreSQL from changing the type; a copy takes the view with it
+        -- these keep PostgreSQL from changing the type; a copy takes them with it
         OR EXISTS (SELECT FROM jsonb_array_elements(actions) a
                      JOIN pg_attribute c ON c.attrelid = rel AND c.attname = a ->> 'column'
                      JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = rel
                                      AND d.refobjsubid = c.attnum
-                    WHERE a ->> 'do' = 'type' AND d.classid = 'pg_rewrite'::regclass)
+                    WHERE a ->> 'do' = 'type' AND d.classid = ANY ('{pg_rewrite,pg_policy,pg_trigger,pg_proc,
+                              pg_publication_rel}'::regclass[]))
+        -- a foreign key holds on to the index of the primary key, a view with GROUP BY to its constraint
+        OR EXISTS (SELECT FROM jsonb_array_elements(actions) a
+                     JOIN pg_constraint k ON k.conrelid = rel AND k.contype = 'p'
+                     JOIN pg_depend d ON d.refclassid = 'pg_constraint'::regclass AND d.refobjid = k.oid
+                                      OR d.refclassid = 'pg_class'::regclass AND d.refobjid = k.conindid
+                    WHERE a ->> 'do' = 'primary_key' AND d.deptype = 'n')
         -- values of a logical partitioned table's key
         OR EXISTS (SELECT FROM jsonb_array_elements(actions) a
                     WHERE a ->> 'do' = 'type' AND hologres.is_logical(rel)
@@ -402,15 +409,6 @@ BEGIN
             'Use WITH (binlog_mode), and RESUME the task when the consumer has read all changes.')
             ::hologres.problem;
     END IF;
-    IF EXISTS (SELECT FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'primary_key') THEN
-        FOR found_name IN
-            SELECT f.conname FROM pg_constraint f JOIN pg_constraint p
-                ON p.conrelid = rel AND p.contype = 'p' AND p.conindid = f.conindid
-             WHERE f.confrelid = rel AND f.contype = 'f' AND f.conparentid = 0 LOOP
-            RETURN NEXT ('0A000', format('foreign key "%s" refers to the primary key', found_name),
-                         'Drop it first.')::hologres.problem;
-        END LOOP;
-    END IF;
 END $$;
 
 -- The reasons why the actions of a task cannot be carried out, and whether rows have to be copied.
@@ -467,16 +465,15 @@ BEGIN
                                                        WHERE a ->> 'do' IN ('type', 'primary_key')) THEN
             problems := problems || ARRAY(SELECT t FROM hologres.try_dependents(rel, probe, actions) t);
         END IF;
+        problems := problems || ARRAY(SELECT t FROM hologres.key_problems_of(rel, actions, path) t);
+        IF temporary AND problems = '{}' THEN
+            problems := ARRAY(SELECT t FROM hologres.try_keys(rel, probe, actions, path) t);
+        END IF;
         RAISE EXCEPTION USING ERRCODE = 'HG000'; -- all of it goes
     EXCEPTION WHEN SQLSTATE 'HG000' THEN
         NULL;
     END;
     copies := hologres.needs_copy(rel, options, actions, rewrites);
-    IF EXISTS (SELECT FROM jsonb_array_elements(actions) a WHERE (a ->> 'refers')::boolean) THEN
-        problems := ARRAY(SELECT p FROM unnest(problems) p WHERE p.code <> '42P16')
-            || ('0A000', 'a column that is added cannot refer to another table',
-                'Add the foreign key afterwards with ALTER TABLE.')::hologres.problem;
-    END IF;
     IF copies THEN
         problems := problems || ARRAY(SELECT t FROM hologres.copy_problems(rel, actions) t);
         IF temporary AND problems = '{}' THEN

@@ -64,6 +64,7 @@ BEGIN
         SELECT (p ->> 'code', p ->> 'message', p ->> 'hint')::hologres.problem
           FROM jsonb_array_elements(verdict -> 'problems') p));
     UPDATE hologres.rebuild SET strategy = chosen WHERE query_id = id;
+    PERFORM hologres.note_unproved(id);
     IF chosen = 'in place' THEN
         UPDATE hologres.rebuild_step SET progress = '-' WHERE query_id = id
            AND step NOT IN ('prepare', 'set_readonly', 'swap');
@@ -181,6 +182,9 @@ BEGIN
             RETURN QUERY SELECT s FROM hologres.action_statements(rel, target, t.action) s;
         END IF;
     END LOOP;
+    RETURN QUERY SELECT s FROM pgveneer.task y, hologres.added_key_statements(rel, target, y.params -> 'actions',
+                                                                              y.params ->> 'search_path') s
+                  WHERE y.task_id = id;
     RETURN QUERY SELECT s FROM hologres.property_statements(rel, target, hologres.task_properties(id)) s
                   WHERE s NOT LIKE 'CREATE INDEX %';
     RETURN QUERY SELECT format('ALTER INDEX %s RENAME TO %I', i.index_name,
@@ -202,6 +206,9 @@ AS $$
 BEGIN
     PERFORM hologres.store_properties((SELECT relid FROM hologres.rebuild WHERE query_id = id),
                                       hologres.task_properties(id));
+    IF (SELECT strategy = 'in place' FROM hologres.rebuild WHERE query_id = id) THEN
+        PERFORM hologres.note_proofs(id);
+    END IF;
     UPDATE hologres.rebuild_step SET status = NULL, progress = '-', message = ''
      WHERE query_id = id AND step = 'insert'
        AND (SELECT strategy = 'in place' FROM hologres.rebuild WHERE query_id = id);

@@ -137,6 +137,8 @@ BEGIN
     RETURN QUERY SELECT DISTINCT format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(k.other))
       FROM (SELECT confrelid AS other FROM pg_constraint WHERE conrelid = rel AND contype = 'f'
             UNION SELECT conrelid FROM pg_constraint WHERE confrelid = rel AND contype = 'f'
+            UNION SELECT a.other FROM pgveneer.task t, hologres.added_keys(t.params -> 'actions', t.params ->> 'search_path') a
+                   WHERE t.task_id = id
             UNION SELECT w.ev_class FROM unnest(dependents) d JOIN pg_rewrite w ON w.oid = d.id
                     JOIN pg_class c ON c.oid = w.ev_class AND c.relkind <> 'v' WHERE d.kind = 'rule'
             UNION SELECT p.polrelid FROM unnest(dependents) d JOIN pg_policy p ON p.oid = d.id
@@ -479,6 +481,8 @@ BEGIN
             format('%I ON %s', x.conname, hologres.qualified_name(x.conrelid)), x.oid, 'pg_constraint') z;
     END LOOP;
     role := owner;
+    RETURN QUERY SELECT owner, z FROM hologres.added_key_statements(r.relid, target, t.params -> 'actions',
+                                                                    t.params ->> 'search_path') z;
     -- the guard against snapshots older than the swap
     RETURN QUERY SELECT owner, z FROM unnest(hologres.guard_statements(target)) z;
     IF keep THEN
@@ -546,6 +550,19 @@ AS $$
      WHERE r.query_id = id
 $$;
 
+-- Those that are to be proved once the table is there.
+CREATE FUNCTION hologres.note_proofs(id text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE hologres.rebuild r SET plan = plan || jsonb_build_object('validate', (
+           SELECT coalesce(jsonb_agg(jsonb_build_object('table', hologres.qualified_name(k.conrelid),
+                    'name', k.conname, 'role', pg_get_userbyid(o.relowner))), '[]')
+             FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
+            WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
+              AND NOT k.convalidated AND NOT r.plan -> 'unproved' ? k.conname))
+     WHERE r.query_id = id
+$$;
+
 -- Behind the owners' statements, in the same transaction: what our tables say of the table.
 CREATE FUNCTION hologres.take_swap(id text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -563,15 +580,8 @@ BEGIN
        AND b.query_id <> id;
     UPDATE pgveneer.task t SET params = jsonb_set(t.params, '{relid}', to_jsonb(r.new_relid))
      WHERE t.category = 'REBUILD' AND t.state <> 'done' AND (t.params ->> 'relid')::oid = r.relid;
-    UPDATE hologres.rebuild SET old_relid = r.relid, relid = r.new_relid, new_relid = NULL,
-           plan = plan || jsonb_build_object('validate', (
-               SELECT coalesce(jsonb_agg(jsonb_build_object('table', hologres.qualified_name(
-                        CASE k.conrelid WHEN r.relid THEN r.new_relid ELSE k.conrelid END),
-                        'name', k.conname, 'role', pg_get_userbyid(o.relowner))), '[]')
-                 FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
-                WHERE (k.conrelid = r.new_relid OR k.confrelid = r.new_relid) AND k.contype = 'f'
-                  AND NOT k.convalidated AND NOT r.plan -> 'unproved' ? k.conname))
-     WHERE query_id = id;
+    UPDATE hologres.rebuild SET old_relid = r.relid, relid = r.new_relid, new_relid = NULL WHERE query_id = id;
+    PERFORM hologres.note_proofs(id);
     UPDATE hologres.rebuild_step SET status = 'done', progress = '1/1', start_time = clock_timestamp(),
            end_time = clock_timestamp()
      WHERE query_id = id AND step = 'check_additional_child_table' AND status IS NULL
@@ -676,7 +686,7 @@ REVOKE ALL ON FUNCTION hologres.create_copy_body(text), hologres.take_copy(text,
     hologres.partitions_block(text, text), hologres.partitions_body(text), hologres.cut_slices(text),
     hologres.order_of(text), hologres.insert_parts(text), hologres.slice_body(text, integer),
     hologres.round_body(text, boolean), hologres.reload_body(text), hologres.missing_indexes(text),
-    hologres.lock_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text),
+    hologres.lock_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text), hologres.note_proofs(text),
     hologres.after_statements(text), hologres.drop_log_statements(text), hologres.start_again(text)
     FROM PUBLIC;
 

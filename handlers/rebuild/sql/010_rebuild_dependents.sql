@@ -416,7 +416,7 @@ BEGIN
     WHEN 'own trigger' THEN
         definition := pg_catalog.pg_get_triggerdef(d.id, true);
     WHEN 'own policy' THEN
-        SELECT x INTO p FROM pg_catalog.pg_policy x WHERE x.oid OPERATOR(pg_catalog.=) d.id;
+        p := (SELECT x FROM pg_catalog.pg_policy x WHERE x.oid OPERATOR(pg_catalog.=) d.id);
         definition := hologres.policy_expressions(p);
     ELSE
         definition := pg_catalog.pg_get_viewdef(d.id);
@@ -474,5 +474,146 @@ BEGIN
                              'Drop it, and create it again after the rebuild.')::hologres.problem;
             END IF;
         END;
+    END LOOP;
+END $$;
+
+-- Foreign keys -----------------------------------------------------------------------------------------
+
+-- Those of columns that are added. Their tables are looked up as the author's session would.
+CREATE FUNCTION hologres.added_keys(actions jsonb, path text)
+    RETURNS TABLE (column_name text, name text, other oid, shown text, clause text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    r jsonb;
+BEGIN
+    FOR column_name, r IN SELECT a ->> 'column', a -> 'references' FROM jsonb_array_elements(actions) a
+                           WHERE a ->> 'do' = 'add' AND a ? 'references' LOOP
+        name := r ->> 'name';
+        clause := r ->> 'clause';
+        shown := (SELECT string_agg(quote_ident(p), '.' ORDER BY n)
+                    FROM jsonb_array_elements_text(r -> 'table') WITH ORDINALITY e(p, n));
+        PERFORM set_config('search_path', concat_ws(', ', nullif(path, ''), 'pg_temp'), true);
+        other := pg_catalog.to_regclass(shown);
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- Proved after the table has them: a proof takes as long as reading the table.
+CREATE FUNCTION hologres.added_key_statements(rel oid, target text, actions jsonb, path text) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('ALTER TABLE %s ADD %sFOREIGN KEY (%I) REFERENCES %s %s NOT VALID', target,
+                  coalesce('CONSTRAINT ' || quote_ident(k.name) || ' ', ''), k.column_name,
+                  CASE k.other WHEN rel THEN target ELSE hologres.qualified_name(k.other) END, k.clause)
+      FROM hologres.added_keys(actions, path) k
+$$;
+
+-- Tries a foreign key between empty tables: `probe`, which is as the table will be, and one like the other table,
+-- on whose side the statement stands or not. Nothing of it stays. NULL: PostgreSQL takes it, or nothing is known.
+CREATE FUNCTION hologres.try_key(probe oid, other oid, is_self boolean, statement text) RETURNS hologres.problem
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+BEGIN
+    IF NOT is_self THEN
+        EXECUTE format('CREATE TEMPORARY TABLE tmp_rebuild_other (LIKE %s INCLUDING INDEXES)',
+                       hologres.qualified_name(other));
+    END IF;
+    EXECUTE format(statement, hologres.qualified_name(probe),
+                   CASE WHEN is_self THEN hologres.qualified_name(probe) ELSE 'pg_temp.tmp_rebuild_other' END);
+    RAISE EXCEPTION USING ERRCODE = 'HG000';
+EXCEPTION
+    WHEN SQLSTATE 'HG000' OR SQLSTATE '42501' THEN
+        RETURN NULL;
+    WHEN OTHERS THEN
+        RETURN (SQLSTATE, replace(replace(SQLERRM, 'tmp_rebuild_other', (SELECT relname FROM pg_class WHERE oid = other)),
+                'tmp_rebuild_probe', (SELECT relname FROM pg_class WHERE oid = probe)), '')::hologres.problem;
+END $$;
+
+-- The foreign keys that the table will have, both ways, as far as the actions concern them.
+CREATE FUNCTION hologres.try_keys(rel oid, probe oid, actions jsonb, path text) RETURNS SETOF hologres.problem
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+DECLARE
+    changed text[] := hologres.changed_columns(rel, actions, probe);
+    new_key boolean := EXISTS (SELECT FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'primary_key');
+    k record;
+    p hologres.problem;
+BEGIN
+    FOR k IN SELECT * FROM hologres.added_keys(actions, path) WHERE other IS NOT NULL LOOP
+        p := hologres.try_key(probe, k.other, k.other = rel, format('ALTER TABLE %%s ADD FOREIGN KEY (%s) REFERENCES %%s %s',
+                              replace(quote_ident(k.column_name), '%', '%%'), replace(k.clause, '%', '%%')));
+        IF p IS NOT NULL THEN
+            RETURN NEXT p;
+        END IF;
+    END LOOP;
+    FOR k IN
+        SELECT f.*, f.conrelid = rel AS is_out, c.own, c.others
+          FROM pg_constraint f, LATERAL (
+               SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY n) FILTER (WHERE a.attrelid = f.conrelid) AS own,
+                      string_agg(quote_ident(a.attname), ', ' ORDER BY n) FILTER (WHERE a.attrelid = f.confrelid) AS others,
+                      bool_or(a.attrelid = rel AND a.attname = ANY (changed)) AS is_changed
+                 FROM (SELECT f.conrelid AS r, unnest(f.conkey) AS key, generate_subscripts(f.conkey, 1) AS n, true AS first
+                       UNION ALL SELECT f.confrelid, unnest(f.confkey), generate_subscripts(f.confkey, 1), false) x
+                 JOIN pg_attribute a ON a.attrelid = x.r AND a.attnum = x.key) c
+         WHERE f.contype = 'f' AND (f.conrelid = rel OR f.confrelid = rel) AND f.conparentid = 0
+           AND f.conrelid <> f.confrelid AND (c.is_changed OR new_key AND f.confrelid = rel) LOOP
+        p := hologres.try_key(probe, CASE WHEN k.is_out THEN k.confrelid ELSE k.conrelid END, false,
+                 CASE WHEN k.is_out THEN 'ALTER TABLE %1$s ADD FOREIGN KEY (' ELSE 'ALTER TABLE %2$s ADD FOREIGN KEY (' END
+                 || replace(k.own, '%', '%%') || CASE WHEN k.is_out THEN ') REFERENCES %2$s (' ELSE ') REFERENCES %1$s (' END
+                 || replace(k.others, '%', '%%') || ')');
+        IF p IS NOT NULL THEN
+            RETURN NEXT (p.code, format('foreign key "%s": %s', k.conname, p.message),
+                         'Drop it, and add it again after the rebuild.')::hologres.problem;
+        END IF;
+    END LOOP;
+END $$;
+
+-- What the catalogs say of them.
+CREATE FUNCTION hologres.key_problems_of(rel oid, actions jsonb, path text) RETURNS SETOF hologres.problem
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c pg_class := (SELECT c FROM pg_class c WHERE c.oid = rel);
+    k record;
+BEGIN
+    FOR k IN SELECT a.*, o.relkind, o.relpersistence FROM hologres.added_keys(actions, path) a
+              LEFT JOIN pg_class o ON o.oid = a.other LOOP
+        IF k.other IS NULL THEN
+            RETURN NEXT ('42P01', format('relation "%s" does not exist', k.shown), '')::hologres.problem;
+        ELSIF k.relkind NOT IN ('r', 'p') THEN
+            RETURN NEXT ('42809', format('referenced relation "%s" is not a table', k.shown), '')::hologres.problem;
+        ELSIF c.relpersistence = 'p' AND k.relpersistence <> 'p' THEN
+            RETURN NEXT ('42P16', 'constraints on permanent tables may reference only permanent tables',
+                         '')::hologres.problem;
+        ELSIF hologres.partition_columns(rel, actions) IS NOT NULL THEN
+            RETURN NEXT ('0A000', format('column "%s" of a partitioned table cannot refer to another table in the '
+                         'statement that adds it', k.column_name),
+                         'Add the foreign key afterwards with ALTER TABLE.')::hologres.problem;
+        ELSIF NOT has_any_column_privilege(c.relowner, k.other, 'REFERENCES') THEN
+            RETURN NEXT ('42501', format('permission denied for table %s', k.shown),
+                         format('Its owner has to GRANT REFERENCES to %I.', pg_get_userbyid(c.relowner)))::hologres.problem;
+        END IF;
+    END LOOP;
+    -- who refers to the primary key needs another unique index on its columns
+    FOR k IN
+        SELECT f.conname FROM pg_constraint f
+          JOIN pg_constraint p ON p.conrelid = rel AND p.contype = 'p' AND p.conindid = f.conindid
+         WHERE f.confrelid = rel AND f.contype = 'f' AND f.conparentid = 0
+           AND EXISTS (SELECT FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'primary_key')
+           AND NOT EXISTS (
+               SELECT FROM pg_index x WHERE x.indrelid = rel AND x.indisunique AND NOT x.indisprimary
+                  AND x.indimmediate AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
+                  AND ARRAY(SELECT unnest((x.indkey::int2[])[0:x.indnkeyatts - 1]) ORDER BY 1)
+                    = ARRAY(SELECT unnest(f.confkey) ORDER BY 1))
+           AND NOT EXISTS (
+               SELECT FROM (SELECT a -> 'columns' AS columns FROM jsonb_array_elements(actions) WITH ORDINALITY e(a, n)
+                             WHERE a ->> 'do' = 'primary_key' ORDER BY n DESC LIMIT 1) AS last
+                WHERE ARRAY(SELECT jsonb_array_elements_text(columns) ORDER BY 1)
+                    = ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = rel AND attnum = ANY (f.confkey) ORDER BY 1))
+    LOOP
+        RETURN NEXT ('0A000', format('foreign key "%s" refers to the primary key', k.conname),
+                     'Drop it first, or add a unique constraint on the same columns, and it is kept.')::hologres.problem;
     END LOOP;
 END $$;

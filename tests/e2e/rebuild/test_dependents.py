@@ -117,8 +117,8 @@ def row_types(r):
     r.sql("""CREATE SCHEMA api; CREATE TABLE w1 (id int PRIMARY KEY, a text, b text); INSERT INTO w1 SELECT i, 'a' || i, 'b' FROM generate_series(1, 9) i;
         CREATE FUNCTION w1_full(w w1) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT w.a || w.b';
         CREATE FUNCTION api.w1_all() RETURNS SETOF w1 STABLE LANGUAGE sql AS 'SELECT * FROM public.w1';
-        CREATE FUNCTION w1_of(n int, OUT found w1, OUT others w1[]) STABLE LANGUAGE plpgsql AS
-            'BEGIN SELECT w INTO found FROM w1 w WHERE id = n; others := ARRAY(SELECT w FROM w1 w WHERE id <> n); END';
+        CREATE FUNCTION w1_of(n int, OUT hit w1, OUT others w1[]) STABLE LANGUAGE plpgsql AS
+            'BEGIN SELECT w.* INTO hit FROM w1 w WHERE id = n; others := ARRAY(SELECT w FROM w1 w WHERE id <> n); END';
         CREATE FUNCTION w1_deep() RETURNS bigint STABLE RETURN (SELECT count(*) FROM api.w1_all());
         CREATE VIEW w1_v AS SELECT w AS whole, w1_full(w) FROM w1 w; CREATE VIEW w1_z AS SELECT (whole).a FROM w1_v;
         CREATE POLICY p ON w1 USING (w1_full(w1.*) <> 'hidden'); ALTER TABLE w1 ENABLE ROW LEVEL SECURITY;
@@ -132,7 +132,7 @@ def row_types(r):
     r.rebuild("ASYNC REBUILD TABLE w1 ADD c float8 DEFAULT random()")
     equal((r.sql(text).replace("a, b, c)", "a, b)"), describe(r, "w1_v"), describe(r, "w1_z")), before, "all of it")
     equal(oid(r, "w1_deep()", "regprocedure"), deep, "a body that only calls one keeps its oid")
-    equal(r.sql("SELECT w1_full(w), w.w1_full, (SELECT count(c) FROM api.w1_all()), w1_deep(), (w1_of(1)).found.a FROM w1 w WHERE id = 1"),
+    equal(r.sql("SELECT w1_full(w), w.w1_full, (SELECT count(c) FROM api.w1_all()), w1_deep(), (w1_of(1)).hit.a FROM w1 w WHERE id = 1"),
           "a1b|a1b|9|9|a1", "used")
     equal(r.sql("SELECT count(*), min(a) FROM w1_z"), "9|a1", "views")
     equal(r.admin("SET ROLE caller; SELECT count((whole).c) FROM w1_v"), "9", "grants")
@@ -171,8 +171,85 @@ def identity_readers(r):
     equal(r.sql("INSERT INTO i1 (v) VALUES ('c'); SELECT last_value FROM i1_v"), "3", "view of the sequence")
 
 
+def in_the_way(r):
+    """What keeps PostgreSQL from changing a type in place: policies, triggers, bodies, filters of publications."""
+    r.sql("""CREATE FUNCTION y_note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v := upper(NEW.v); RETURN NEW; END'""")
+    for number, (more, check) in enumerate([
+            ("CREATE POLICY p ON {t} USING (v <> 'x'); ALTER TABLE {t} ENABLE ROW LEVEL SECURITY",
+             "SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polrelid = '{t}'::regclass"),
+            ("CREATE TRIGGER g BEFORE UPDATE OF v ON {t} FOR EACH ROW WHEN (NEW.v <> 'x') EXECUTE FUNCTION y_note()",
+             "UPDATE {t} SET v = 'long enough for it'; SELECT v FROM {t}"),
+            ("CREATE FUNCTION {t}_f() RETURNS text RETURN (SELECT max(v) FROM {t})", "SELECT {t}_f()")]):
+        t = f"y{number}"
+        r.sql(f"CREATE TABLE {t} (id int PRIMARY KEY, v varchar(5)); INSERT INTO {t} VALUES (1, 'a');" + more.format(t=t))
+        r.rebuild(f"ASYNC REBUILD TABLE {t} ALTER v TYPE varchar(30)")
+        equal(r.sql(check.format(t=t)), ("((v)::text <> 'x'::text)", "LONG ENOUGH FOR IT", "a")[number], more)
+    r.sql("CREATE TABLE y9 (id int PRIMARY KEY, n int); CREATE POLICY p ON y9 USING (n > 1);"
+          "CREATE RULE u AS ON UPDATE TO y9 WHERE NEW.n > 5 DO INSTEAD NOTHING; "
+          "CREATE TRIGGER g BEFORE UPDATE ON y9 FOR EACH ROW WHEN (NEW.n > OLD.n) EXECUTE FUNCTION y_note()")
+    e = r.sql_error("ASYNC REBUILD TABLE y9 ALTER n TYPE jsonb USING to_jsonb(n)")
+    assert all(x in str(e) for x in ('policy "p": ', 'rule "u": ')) and 'trigger "g"' not in str(e), str(e)
+
+
+def new_keys(r):
+    """Another primary key while a foreign key refers to the old one; a view that groups by it."""
+    r.sql("""CREATE TABLE k1 (a int PRIMARY KEY, b int NOT NULL, v text); CREATE TABLE k1_child (a int REFERENCES k1, b int);
+        CREATE VIEW k1_v AS SELECT a, v, count(*) FROM k1 GROUP BY a; INSERT INTO k1 VALUES (1, 10, 'x'), (2, 20, 'y'); INSERT INTO k1_child VALUES (1, 10)""")
+    e = r.sql_error("ASYNC REBUILD TABLE k1 ALTER PRIMARY KEY (b)")
+    assert all(x in str(e) for x in ('foreign key "k1_child_a_fkey" refers to the primary key (0A000)', "view public.k1_v",
+                                     "must appear in the GROUP BY clause")), str(e)
+    r.sql("DROP VIEW k1_v; CREATE UNIQUE INDEX k1_a ON k1 (a); CREATE VIEW k1_v AS SELECT a, v FROM k1")
+    r.rebuild("ASYNC REBUILD TABLE k1 ALTER PRIMARY KEY (b)")
+    equal(r.sql("SELECT pg_get_constraintdef(oid), convalidated, (SELECT relname FROM pg_class WHERE oid = conindid) FROM pg_constraint "
+                "WHERE conrelid = 'k1_child'::regclass"), "FOREIGN KEY (a) REFERENCES k1(a)|t|k1_a", "kept")
+    equal(r.sql_error("DELETE FROM k1 WHERE a = 1").sqlstate, "23503", "used")
+    equal(r.sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'k1'::regclass"), "PRIMARY KEY (b)", "key")
+    e = r.sql_error("ASYNC REBUILD TABLE k1 ALTER a TYPE text USING a::text")
+    equal((e.sqlstate, 'foreign key "k1_child_a_fkey"' in str(e)), ("42804", True), str(e))
+    r.rebuild("ASYNC REBUILD TABLE k1 ALTER a TYPE bigint")
+    equal(r.sql("SELECT convalidated FROM pg_constraint WHERE conrelid = 'k1_child'::regclass"), "t", "another type with an operator")
+
+
+def added_columns(r):
+    """Constraints of a column that is added: as ALTER TABLE gives them; a foreign key is proved after the change."""
+    r.sql("""CREATE SCHEMA far; CREATE TABLE far.o (a int PRIMARY KEY, u text UNIQUE, n bigint); INSERT INTO far.o VALUES (1, 'one'), (2, 'two');
+        CREATE TABLE n1 (id int PRIMARY KEY); INSERT INTO n1 VALUES (1), (2); CREATE TABLE n2 (id int PRIMARY KEY); INSERT INTO n2 VALUES (1), (2)""")
+    columns = """ADD p int REFERENCES far.o, ADD q int NOT NULL DEFAULT 1 CONSTRAINT "Q k" REFERENCES o (a) ON DELETE CASCADE DEFERRABLE CHECK (q > 0),
+        ADD me int DEFAULT 2 REFERENCES {t} (id), ADD g int GENERATED ALWAYS AS (id * 2) STORED, ADD u int UNIQUE, ADD c text CHECK (c <> '') REFERENCES far.o (u) MATCH FULL"""
+    text = "SELECT string_agg(concat_ws(' ', conname, replace(pg_get_constraintdef(oid), '{t}', 't'), convalidated), '; ' ORDER BY conname) FROM pg_constraint WHERE conrelid = '{t}'::regclass"
+    r.rebuild("SET search_path = public, far; ASYNC REBUILD TABLE n1 " + columns.format(t="n1"))
+    r.sql("SET search_path = public, far; ALTER TABLE n2 " + columns.format(t="n2"))
+    equal(r.sql(text.format(t="n1")).replace("n1", "t"), r.sql(text.format(t="n2")).replace("n2", "t"), "as ALTER TABLE")
+    r.rebuild("ASYNC REBUILD TABLE n2 ADD z int DEFAULT 1 REFERENCES far.o, ADD w int")  # in place
+    equal(r.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'n2_z_fkey'"), "t", "proved")
+    equal(r.sql_error("INSERT INTO n2 (id, z) VALUES (3, 9)").sqlstate, "23503", "used")
+    for text, code, part in [("ADD x int REFERENCES nowhere", "42P01", 'relation "nowhere" does not exist'),
+                             ("ADD x text REFERENCES far.o", "42804", "cannot be implemented"),
+                             ("ADD x int REFERENCES far.o (n)", "42830", 'no unique constraint matching given keys for referenced table "o"'),
+                             ("ADD x int REFERENCES pg_class (oid)", "42501", "permission denied for table pg_class")]:
+        e = r.sql_error("ASYNC REBUILD TABLE n1 " + text)
+        equal((e.sqlstate, part in str(e)), (code, True), f"{text}: {e}")
+
+
+def default_privileges(r):
+    """What ALTER DEFAULT PRIVILEGES gives on new tables is given neither on the copy nor on the table afterwards."""
+    r.admin("CREATE ROLE p_reader; ALTER DEFAULT PRIVILEGES FOR ROLE app GRANT ALL ON TABLES TO p_reader;"
+            "ALTER DEFAULT PRIVILEGES FOR ROLE app GRANT ALL ON SEQUENCES TO p_reader")
+    for t, action in (("p1", "SET (fillfactor = 90)"), ("p2", "TO LOGICAL PARTITION BY LIST (k)")):
+        r.sql(f"CREATE TABLE {t} (id int GENERATED ALWAYS AS IDENTITY, k int NOT NULL, PRIMARY KEY (id, k));"
+              f"INSERT INTO {t} (k) VALUES (1), (2); REVOKE ALL ON {t}, {t}_id_seq FROM p_reader; CREATE TABLE {t}_seen (a text)")
+        r.sql(f"CREATE FUNCTION {t}_look() RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO {t}_seen SELECT relname FROM pg_class "
+              f"WHERE relname LIKE 'tmp\\_rebuild%' AND relkind IN ('r', 'p') AND has_table_privilege('p_reader', oid, 'SELECT'); RETURN 1; END $$")
+        id = r.submit(f"ASYNC REBUILD TABLE {t} ADD x int DEFAULT {t}_look(), {action}")
+        r.wait_done(id)
+        equal(r.sql(f"SELECT string_agg(a, ' ') FROM {t}_seen"), "", "while it is copied")
+        equal(r.sql(f"SELECT string_agg(relname, ' ') FROM pg_class WHERE relname LIKE '{t}%' AND relkind IN ('r', 'p', 'S') AND "
+                    f"relname <> '{t}_seen' AND relacl::text LIKE '%p_reader%'"), "", "afterwards")
+
+
 TESTS = {"views of changed columns": changed_views, "rules on views": rules_on_views, "refused views": changed_views_refused,
-         "BEGIN ATOMIC": bodies, "row types": row_types, "policies and rules of others": others, "sequences": identity_readers}
+         "BEGIN ATOMIC": bodies, "row types": row_types, "policies and rules of others": others, "sequences": identity_readers,
+         "in the way of a type": in_the_way, "new keys": new_keys, "added columns": added_columns, "default privileges": default_privileges}
 with Rebuild() as r:
     for name, test in TESTS.items():
         if not sys.argv[1:] or name in sys.argv[1:]:

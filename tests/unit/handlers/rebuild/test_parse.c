@@ -32,7 +32,7 @@ static const struct answer submits[] = {
                                                             "'[]'::pg_catalog.jsonb, " LIST(ACTION(
                                                                 "add", "'c'",
                                                                 ", 'definition', 'text NOT NULL "
-                                                                "DEFAULT ''a''', 'refers', false")),
+                                                                "DEFAULT ''a'''")),
      NULL},
     {"async rebuild table if exists S.\"T 1\" alter primary key (A, \"B\")",
      "SELECT query_id FROM hologres.rebuild_submit(" NAME("'s', 'T 1'") ", true, '[]'::pg_catalog.jsonb, " LIST(
@@ -68,6 +68,24 @@ static const struct answer submits[] = {
                                                                                    "") ", " ACTION("drop_not_null",
                                                                                                    "'e'",
                                                                                                    "")),
+     NULL},
+};
+
+#define REFERENCES(name, table, clause)                                                            \
+    ", 'references', pg_catalog.jsonb_build_object('name', " name ", 'table', "                    \
+    "pg_catalog.to_jsonb(" NAME(table) "), 'clause', '" clause "')"
+
+/* The foreign key of a new column is read apart. */
+static const struct answer references[] = {
+    {"ASYNC REBUILD TABLE t ADD a int DEFAULT 1 CONSTRAINT \"K\" REFERENCES s.o (b) MATCH FULL ON "
+     "DELETE SET NULL ON UPDATE NO ACTION NOT DEFERRABLE INITIALLY IMMEDIATE NOT NULL, ADD b int "
+     "REFERENCES o",
+     "SELECT query_id FROM hologres.rebuild_submit(" NAME("'t'") ", false, '[]'::pg_catalog.jsonb, " LIST(
+         ACTION("add", "'a'",
+                REFERENCES("'K'", "'s', 'o'",
+                           "(b) MATCH FULL ON DELETE SET NULL ON UPDATE NO ACTION NOT DEFERRABLE "
+                           "INITIALLY IMMEDIATE") ", 'definition', 'int DEFAULT 1 NOT NULL'") ", " ACTION(
+             "add", "'b'", REFERENCES("NULL", "'o'", "") ", 'definition', 'int'")),
      NULL},
 };
 
@@ -115,6 +133,11 @@ static const struct answer refused[] = {
     {"ASYNC REBUILD TABLE t ADD PRIMARY KEY (a)", NULL, "syntax error at or near \"PRIMARY\""},
     {"ASYNC REBUILD TABLE t ADD a int,", NULL, "syntax error at end of input"},
     {"ASYNC REBUILD TABLE t ADD a int) x", NULL, "syntax error at or near \")\""},
+    {"ASYNC REBUILD TABLE t ADD a REFERENCES o", NULL, "syntax error at or near \"REFERENCES\""},
+    {"ASYNC REBUILD TABLE t ADD a int REFERENCES o ON DELETE x", NULL,
+     "syntax error at or near \"x\""},
+    {"ASYNC REBUILD TABLE t ADD a int REFERENCES o REFERENCES p", NULL,
+     "syntax error at or near \"REFERENCES\""},
     {"ASYNC REBUILD TABLE t ALTER a TYPE int USING", NULL, "syntax error at end of input"},
     {"ASYNC REBUILD TABLE t ALTER a TYPE (int", NULL, "syntax error at end of input"},
     {"ASYNC REBUILD TABLE t ALTER a TYPE int USING $1", NULL, "syntax error at or near \"$1\""},
@@ -139,22 +162,33 @@ static enum gate_verdict inspect(struct arena *a, const char *text, struct gate_
     return result->verdict;
 }
 
-static void test_submits(void **state)
+static void check_submits(const struct answer *all, size_t count)
 {
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(submits); i++) {
+    for (size_t i = 0; i < count; i++) {
         struct arena a;
         struct gate_result result;
         struct err err;
         arena_init(&a, 0);
-        assert_int_equal(inspect(&a, submits[i].text, &result, &err), GATE_REWRITE);
+        assert_int_equal(inspect(&a, all[i].text, &result, &err), GATE_REWRITE);
         const char *got = arena_copy(&a, result.text);
         assert_non_null(got);
-        assert_memory_equal(got, submits[i].call, strlen(submits[i].call));
+        assert_memory_equal(got, all[i].call, strlen(all[i].call));
         assert_string_equal(result.tags[0], "ASYNC REBUILD TABLE");
         assert_true(result.wakes_workers);
         arena_fini(&a);
     }
+}
+
+static void test_submits(void **state)
+{
+    (void)state;
+    check_submits(submits, ARRAY_LEN(submits));
+}
+
+static void test_references(void **state)
+{
+    (void)state;
+    check_submits(references, ARRAY_LEN(references));
 }
 
 static void test_others(void **state)
@@ -219,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_submits),
+        cmocka_unit_test(test_references),
         cmocka_unit_test(test_others),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_beginnings),
