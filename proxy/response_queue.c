@@ -193,9 +193,7 @@ enum rq_fate response_queue_peek(const struct response_queue *q, char type, stru
 {
     struct rq_entry *e = response_queue_head(q);
     *note = NULL;
-    if (e == NULL || e->fate == RQ_ANSWER)
-        return RQ_FORWARD;
-    if (type != 'N' && !can_cause(e->kind, type))
+    if (e == NULL || (type != 'N' && !can_cause(e->kind, type)))
         return RQ_FORWARD;
     *note = e->note;
     return e->fate;
@@ -299,22 +297,9 @@ void response_queue_advance(struct response_queue *q, char type, char status)
     }
 }
 
-/* ---- what is special about ours ---- */
-
-struct rq_note *response_queue_take_answer(struct response_queue *q)
-{
-    struct rq_entry *e = response_queue_head(q);
-    if (e == NULL || e->fate != RQ_ANSWER)
-        return NULL;
-    struct rq_note *note = e->note;
-    e->note = NULL;
-    finish(q);
-    return note;
-}
-
 void response_queue_forward_rest(struct response_queue *q)
 {
     for (uint32_t i = 0; i < q->count; i++)
-        at(q, i)->fate = at(q, i)->fate == RQ_SKIP ? RQ_FORWARD : at(q, i)->fate;
+        at(q, i)->fate = RQ_FORWARD;
     q->skip_count = 0;
 }

@@ -28,8 +28,7 @@ enum rq_kind {
 
 enum rq_fate {
     RQ_FORWARD, /* from the server to the client */
-    RQ_SKIP,    /* ours: the client did not ask */
-    RQ_ANSWER   /* not asked of the server: `note` is what the client gets at this place */
+    RQ_SKIP     /* ours: the client did not ask */
 };
 
 struct rq_note; /* whatever the owner wants to know again when the answer comes */
@@ -64,8 +63,8 @@ struct response_queue {
 void response_queue_init(struct response_queue *q, void (*free_note)(struct rq_note *note));
 void response_queue_fini(struct response_queue *q);
 
-/* A request of this kind goes to the server (or, with RQ_ANSWER, would have gone). Takes note, also
- * when the request will have no answer (then it is freed at once). False: no room or no memory. */
+/* A request of this kind goes to the server. Takes note, also when the request will have no answer
+ * (then it is freed at once). False: no room or no memory. */
 MUST_USE bool response_queue_request(struct response_queue *q, enum rq_kind kind, enum rq_fate fate,
                                      struct rq_note *note);
 static inline bool response_queue_is_full(const struct response_queue *q)
@@ -79,14 +78,12 @@ static inline bool response_queue_is_empty(const struct response_queue *q)
 /* The oldest entry; NULL: the client is owed nothing. Borrowed until the next call. */
 struct rq_entry *response_queue_head(const struct response_queue *q);
 
-/* Whose is a message of this type that the server sends now? RQ_FORWARD when nobody asked for it;
- * never RQ_ANSWER. *note borrows until response_queue_advance; may be NULL. */
+/* Whose is a message of this type that the server sends now? RQ_FORWARD when nobody asked for it.
+ * *note borrows until response_queue_advance; may be NULL. */
 enum rq_fate response_queue_peek(const struct response_queue *q, char type, struct rq_note **note);
 /* The message came. status is that of a 'Z', else ignored. */
 void response_queue_advance(struct response_queue *q, char type, char status);
 
-/* An RQ_ANSWER that is due: the note is the caller's now. NULL: none is due. */
-MUST_USE struct rq_note *response_queue_take_answer(struct response_queue *q);
 /* Entries that are SKIP become FORWARD: the client gets what is left of the answer to ours. */
 void response_queue_forward_rest(struct response_queue *q);
 

@@ -262,33 +262,6 @@ static void test_forward_rest(void **state)
     response_queue_fini(&q);
 }
 
-static void test_answers_come_at_their_place(void **state)
-{
-    struct response_queue q;
-    (void)state;
-    live_notes = 0;
-    response_queue_init(&q, free_test_note);
-    play(&q, ">PBE");
-    assert_true(response_queue_request(&q, RQ_EXECUTE, RQ_ANSWER, new_note(77)));
-    play(&q, ">S =12");
-    assert_null(response_queue_take_answer(&q));
-    play(&q, "=C");
-    struct rq_note *note = response_queue_take_answer(&q);
-    assert_int_equal(note->id, 77);
-    free_test_note(note);
-    assert_null(response_queue_take_answer(&q));
-    play(&q, "=Z");
-    assert_int_equal(q.count, 0);
-
-    play(&q, ">PBE"); /* an error before it: it is skipped like the rest */
-    assert_true(response_queue_request(&q, RQ_EXECUTE, RQ_ANSWER, new_note(78)));
-    play(&q, ">S =1E");
-    assert_null(response_queue_take_answer(&q));
-    play(&q, "=Z");
-    assert_int_equal(live_notes, 0);
-    response_queue_fini(&q);
-}
-
 static void test_notes_belong_to_their_answers(void **state)
 {
     struct response_queue q;
@@ -388,7 +361,6 @@ int main(void)
         cmocka_unit_test(test_ours_are_taken_out),
         cmocka_unit_test(test_stray_messages_pass_and_move_nothing),
         cmocka_unit_test(test_forward_rest),
-        cmocka_unit_test(test_answers_come_at_their_place),
         cmocka_unit_test(test_notes_belong_to_their_answers),
         cmocka_unit_test(test_status_is_copied),
         cmocka_unit_test(test_completed_commands),
