@@ -379,6 +379,28 @@ struct loop *conn_loop(const struct conn *c)
     return c->loop;
 }
 
+/* ---- to another loop ---- */
+
+void conn_leave(struct conn *c)
+{
+    if (c->fd < 0)
+        return;
+    event_del(&c->read_event);
+    event_del(&c->write_event);
+}
+
+void conn_join(struct conn *c, struct loop *l)
+{
+    c->loop = l;
+    if (c->fd < 0)
+        return;
+    conn_watch(c, c->fd);
+    bool writes = c->owes_drained || buf_length(&c->backlog) > 0;
+    if (writes && event_add(&c->write_event, NULL) != 0)
+        log_error("conn", "a socket could not be watched: out of memory");
+    conn_update_reading(c);
+}
+
 /* ---- finishing without an owner ---- */
 
 static void on_finish_read(void *owner, struct conn *c, char *data, size_t bytes)

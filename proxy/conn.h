@@ -22,7 +22,8 @@
  * bytes are dropped and conn_is_broken says so; reading goes on, since the peer's last words (a
  * FATAL error) may still be there.
  *
- * Any call, conn_free included, is allowed in any callback. After conn_free no callback comes. */
+ * Any call but conn_leave, conn_free included, is allowed in any callback. After conn_free no callback
+ * comes. */
 #ifndef PROXY_CONN_H
 #define PROXY_CONN_H
 
@@ -98,6 +99,11 @@ bool conn_is_reading(const struct conn *c);
 /* Another owner, as when a client's conn moves from startup to its session. */
 void conn_set_owner(struct conn *c, const struct conn_events *events, void *owner);
 struct loop *conn_loop(const struct conn *c);
+/* Moves an open conn to another loop, to be called at the end of on_read: the present loop has no more
+ * to do with it, and nobody may call anything on it but conn_join, on the other loop's thread. What
+ * comes meanwhile is read there. */
+void conn_leave(struct conn *c);
+void conn_join(struct conn *c, struct loop *l);
 
 /* The accepted conn goes over to TLS: what comes from now on belongs to the handshake. `data` is what
  * was read already and belongs to it too (a direct connection), or nothing. What was sent before goes

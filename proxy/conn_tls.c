@@ -109,11 +109,12 @@ void conn_tls_step_handshake(struct conn *c)
         conn_update_reading(c);
 }
 
+/* The owner comes last: it may free the conn, or move it to another loop. */
 static void on_data(struct conn *c, size_t bytes)
 {
-    c->events->on_read(c->owner, c, loop_read_buffer(c->loop), bytes);
-    if (!c->dead && tls_has_input(c->tls))
+    if (tls_has_input(c->tls))
         conn_update_reading(c);
+    c->events->on_read(c->owner, c, loop_read_buffer(c->loop), bytes);
 }
 
 static void read_data(struct conn *c)

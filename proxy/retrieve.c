@@ -72,6 +72,7 @@ static void on_release(struct loop_task *t)
     arena_fini(&r->arena);
     free(r->who);
     endpoint_receiver_close(g->shared->endpoints, &r->party); /* the last use of r */
+    atomic_fetch_sub(&g->retriever_count, 1);
     atomic_fetch_sub(&g->count, 1);
 }
 
@@ -292,6 +293,7 @@ void retrieve_open(struct session_group *g, struct conn *client, const char *who
     if (r == NULL) {
         conn_free(client);
         atomic_fetch_sub(&g->shared->client_count, 1);
+        atomic_fetch_sub(&g->retriever_count, 1);
         atomic_fetch_sub(&g->count, 1);
         return;
     }
@@ -316,7 +318,7 @@ void retrieve_open(struct session_group *g, struct conn *client, const char *who
         retrieve_close(r);
         return;
     }
-    log_info(r->who, "retrieve session");
+    log_info(r->who, "retrieve session on %s", loop_name(g->loop));
     if (rest_bytes > 0)
         relay_feed(&r->up, rest, rest_bytes);
     update_reading(r);

@@ -123,11 +123,17 @@ struct retrieve {
     struct list attached;              /* of struct retrieve_attached */
 };
 
-/* ---- retrieve.c ---- */
+/* ---- retrieve.c, retrieve_place.c ---- */
 
 /* Takes the client, whose startup packet asks for a retrieve session, and its place among the clients. */
 void retrieve_open(struct session_group *g, struct conn *client, const char *who, uint32_t number,
                    const struct startup_packet *p, char *rest, size_t rest_bytes);
+/* The same, on the loop with the fewest retrieve sessions. At the end of the client's on_read: neither
+ * client nor packet are the caller's then.
+ * home    the loop that it is called on
+ * packet  begins with the startup packet, which p borrows from; behind it what was read with it */
+void retrieve_place(struct session_group *home, struct conn *client, const char *who,
+                    uint32_t number, const struct startup_packet *p, struct buf *packet);
 /* The proxy stops: who is between statements ends now. now: everybody does. */
 void retrieve_end_all(struct session_group *g, bool now);
 /* Ends with the connection sending what it has. */

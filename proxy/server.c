@@ -185,6 +185,7 @@ static bool make_groups(struct server *s, struct err *err)
     s->end_orders = calloc(count, sizeof *s->end_orders);
     if (s->groups == NULL || s->metrics == NULL || s->drain_orders == NULL || s->end_orders == NULL)
         return err_no_memory(err);
+    s->shared.groups = s->groups;
     for (size_t i = 0; i < count; i++) {
         char name[16];
         snprintf(name, sizeof name, "loop %zu", i);
@@ -194,7 +195,7 @@ static bool make_groups(struct server *s, struct err *err)
         list_init(&s->groups[i].retrievers);
         if (!loop_new(name, &s->groups[i].loop, err))
             return false;
-        s->group_count = i + 1;
+        s->group_count = s->shared.group_count = i + 1;
     }
     return true;
 }

@@ -44,12 +44,14 @@ struct session_shared {
     const struct gate *gate; /* NULL: nothing is ours */
     struct control *control;
     struct endpoint_registry *endpoints;
+    struct session_group *groups; /* one a loop */
+    size_t group_count;
     uint16_t listen_port;     /* the one in use */
     atomic_uint client_count; /* behind their startup packet; limited by max_client_conn */
     atomic_ullong last_id;
 };
 
-/* The sessions of one loop. Touched by its thread only, but for `count`. */
+/* The sessions of one loop. Touched by its thread only, but for the counts. */
 struct session_group {
     struct session_shared *shared;
     struct loop *loop;
@@ -57,7 +59,8 @@ struct session_group {
     struct list retrievers; /* of struct retrieve */
     struct metrics metrics;
     bool draining;
-    atomic_uint count; /* sessions and cancel requests that live here */
+    atomic_uint count;           /* sessions and cancel requests that live here */
+    atomic_uint retriever_count; /* retrieve sessions among them, and on their way here */
 };
 
 #define SESSION_STATES(X)                                                                          \

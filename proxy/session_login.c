@@ -117,17 +117,13 @@ static void name_session(struct session *s, const struct startup_packet *p)
     s->who = who;
 }
 
-/* The connection and its place go to a session of another kind. */
+/* The connection and its place among the clients go to a session of another kind. */
 static void become_retriever(struct session *s, const struct startup_packet *p)
 {
-    struct buf *packet = &s->login->packet;
     struct conn *client = s->client;
-    struct startup_packet copy = *p;
     s->client = NULL;
     s->counted = false;
-    copy.bytes = buf_length(packet) - p->bytes;
-    retrieve_open(s->group, client, s->who, s->number, &copy,
-                  packet->data + packet->start + p->bytes, copy.bytes);
+    retrieve_place(s->group, client, s->who, s->number, p, &s->login->packet);
     session_close(s);
 }
 

@@ -244,6 +244,65 @@ static void test_connect_and_accept(void **state)
     loop_free(l);
 }
 
+/* A conn that goes to another loop in the middle of what it reads, with a backlog of its own. */
+struct move {
+    struct mail mail;
+    struct loop *to;
+    struct side *side;
+    pthread_t thread;
+};
+
+static struct move move;
+
+static void on_moved(struct mail *m)
+{
+    (void)m;
+    move.thread = pthread_self();
+    conn_join(move.side->conn, move.to);
+    conn_set_owner(move.side->conn, &events, move.side);
+}
+
+static void on_read_before_move(void *owner, struct conn *c, char *data, size_t bytes)
+{
+    static char block[4 * 1024 * 1024];
+    on_read(owner, c, data, bytes);
+    conn_send(c, block, sizeof block);
+    conn_leave(c);
+    loop_post(move.to, &move.mail);
+}
+
+static const struct conn_events before_move = {on_connected, on_read_before_move, on_drained,
+                                               on_end};
+
+static void test_move_to_another_loop(void **state)
+{
+    struct side a, b;
+    struct err err;
+    struct loop *l = new_loop();
+    char block[80000] = {0}; /* one read and a little; the socket takes it all */
+    (void)state;
+    make_pair(l, &a, &b);
+    move = (struct move){.mail.on_receive = on_moved, .to = new_loop(), .side = &b};
+    b.loop = move.to;
+    b.stops_loop_at_end = true;
+    a.stops_loop_at = 4 * 1024 * 1024;
+    conn_set_owner(b.conn, &before_move, &b);
+    assert_true(loop_start(move.to, &err));
+    conn_send(a.conn, block, sizeof block);
+    loop_run(l); /* until a has what b sent, before and after the move */
+    conn_end_writing(a.conn);
+    loop_join(move.to);
+    assert_false(pthread_equal(move.thread, pthread_self()));
+    assert_int_equal(a.received, 4 * 1024 * 1024);
+    assert_int_equal(b.received, sizeof block);
+    assert_int_equal(b.ends, 1);
+    assert_int_equal(b.drained, 1);
+    conn_free(b.conn);
+    loop_free(move.to);
+    conn_free(a.conn);
+    loop_free(l);
+}
+
 #define SENDERS 4
 #define LETTERS 20000
 
@@ -329,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_finish_delivers_and_closes),
         cmocka_unit_test(test_connect_that_fails_is_told_later),
         cmocka_unit_test(test_connect_and_accept),
+        cmocka_unit_test(test_move_to_another_loop),
         cmocka_unit_test(test_mail_of_many_threads_arrives_in_order),
         cmocka_unit_test(test_timers),
     };
