@@ -2,10 +2,13 @@
  *
  *   MARK      SAVEPOINT pgveneer_plan
  *   COSTS     settings that let the planner divide whatever can be divided
+ *   VALUES    of parameters, which become literals (cursor_values.c)
  *   EXPLAIN   its plan
  *   SAFE      does the plan use anything that another session would see otherwise? How large is it?
+ *   VIEWS     definitions of the views in the text, where it does not name the tables to be divided
  *   RANGES    settings under which the plan of a slice must be Tid Range Scans
- *   TRY       the plan of a slice
+ *   TRY       explains a slice; a text that is none fails without harm
+ *   SEE       the plan of the slice. Another try, if there is another place; or VIEWS
  *   UNDO      ROLLBACK TO SAVEPOINT pgveneer_plan
  *   RELEASE
  *   EXPORT    the snapshot
@@ -14,8 +17,11 @@
  * only when it will be used, since PREPARE TRANSACTION is refused after that.
  *
  * The session itself is right whenever anything of it matters: rows of its own that are not committed,
- * temporary tables, a savepoint, functions that look at clock or session, locks, parameters, or when
- * the proxy cannot log in as its user. Then there is one endpoint. In doubt there is one endpoint.
+ * temporary tables, a savepoint, functions that look at clock or session, locks, or when the proxy cannot
+ * log in as its user. Then there is one endpoint. In doubt there is one endpoint.
+ *
+ * A view's text stands for the view only where it reads with the same rights: it is the current user's
+ * own, or no barrier, and he may read all its tables and none of them has row security.
  *
  * Workers get the settings that differ from what a new session has, and the role of SET ROLE. */
 #include "cursor_parallel.h"
@@ -24,7 +30,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/log.h"
+
 #include "credential.h"
 #include "cursor_run.h"
 #include "dispatch.h"
@@ -33,7 +41,13 @@
 #define SQL_MAX_BYTES ((size_t)1024 * 1024)
 #define PAGE_BYTES 8192u
 
-#define STAGES(X) X(MARK) X(COSTS) X(EXPLAIN) X(SAFE) X(RANGES) X(TRY) X(UNDO) X(RELEASE) X(EXPORT)
+#define MAX_VIEW_ROUNDS 3
+
+#define STAGES(X)                                                                                  \
+    X(MARK)                                                                                        \
+    X(COSTS)                                                                                       \
+    X(VALUES)                                                                                      \
+    X(EXPLAIN) X(SAFE) X(VIEWS) X(RANGES) X(TRY) X(SEE) X(UNDO) X(RELEASE) X(EXPORT)
 
 enum stage {
 #define X(name) STAGE_##name,
@@ -76,11 +90,18 @@ static void undo(struct session *s)
     ask(s, STAGE_UNDO, "ROLLBACK TO SAVEPOINT pgveneer_plan", NULL);
 }
 
-static const char *explain(struct session *s, const char *query)
+#define EXPLAIN "EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) "
+
+static void ask_plan(struct session *s)
 {
-    return query == NULL
-               ? NULL
-               : arena_printf(arena_of(s), "EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) %s", query);
+    const char *query = parallel_of(s)->query.data;
+    ask(s, STAGE_EXPLAIN, arena_printf(arena_of(s), EXPLAIN "%s", query), NULL);
+}
+
+static struct lexer_dialect dialect_of(const struct session *s)
+{
+    return (struct lexer_dialect){s->standard_conforming_strings,
+                                  encoding_find(s->client_encoding)};
 }
 
 #define SET(name, value) "pg_catalog.set_config('" name "', '" value "', true)"
@@ -144,9 +165,10 @@ static void put_relations(struct buf *b, const struct cursor_plan *p, bool divid
     buf_append_cstr(b, "]::pg_catalog.regclass[]");
 }
 
-/* Columns: unsafe?; all pages; of the divided scans in order "pages root": -1 where it is no plain table;
- * name of their common root, or NULL. $1: the plan. Functions and operators of users count by their
- * names in the plan's text: one too many costs an endpoint, no more. */
+/* Columns: unsafe?; bytes of all tables; of each divided scan a line "pages root name", pages -1 where it
+ * is no plain table, and the name by which a query knows it; size of a page; may DO be used? $1: the
+ * plan. Functions and operators of users count by their names in the plan's text: one too many costs an
+ * endpoint, no more. */
 static const char *write_safe(struct session *s)
 {
     static const char unsafe[] =
@@ -166,23 +188,141 @@ static const char *write_safe(struct session *s)
     buf_append_cstr(
         &b, "(SELECT pg_catalog.sum(pg_catalog.pg_relation_size(r)) FROM pg_catalog.unnest(");
     put_relations(&b, &parallel_of(s)->plan, false);
-    buf_append_cstr(&b, ") r), (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', CASE WHEN "
-                        "c.relkind = 'r' AND c.relam = 2 AND c.relpersistence <> 't' THEN "
-                        "pg_catalog.pg_relation_size(c.oid) / 8192 ELSE -1 END, "
-                        "coalesce(pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid, 0)), ',' "
-                        "ORDER BY u.n) FROM pg_catalog.unnest(");
+    buf_append_cstr(
+        &b, ") r), (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', CASE WHEN "
+            "c.relkind = 'r' AND c.relam = 2 AND c.relpersistence <> 't' THEN "
+            "pg_catalog.pg_relation_size(c.oid) / 8192 ELSE -1 END, coalesce(p.oid, 0), "
+            "coalesce(p.relname, c.relname)), E'\\n' ORDER BY u.n) FROM pg_catalog.unnest(");
     put_relations(&b, &parallel_of(s)->plan, true);
-    buf_append_cstr(&b,
-                    ") WITH ORDINALITY u (r, n) JOIN pg_catalog.pg_class c ON c.oid = u.r), "
-                    "(SELECT pg_catalog.min(c.relname::pg_catalog.text) FROM pg_catalog.unnest(");
-    put_relations(&b, &parallel_of(s)->plan, true);
-    buf_append_cstr(&b,
-                    ") r JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.pg_partition_root(r)), "
-                    "pg_catalog.current_setting('block_size')");
+    buf_append_cstr(
+        &b,
+        ") WITH ORDINALITY u (r, n) JOIN pg_catalog.pg_class c ON c.oid = u.r LEFT JOIN "
+        "pg_catalog.pg_class p ON p.oid = pg_catalog.pg_partition_root(u.r)), "
+        "pg_catalog.current_setting('block_size'), EXISTS (SELECT FROM pg_catalog.pg_language l "
+        "WHERE l.lanname = 'plpgsql' AND pg_catalog.has_language_privilege(l.oid, 'USAGE'))");
     const char *sql = buf_cstr(&b);
     const char *text = sql == NULL ? NULL : arena_copy_cstr(arena_of(s), sql);
     buf_fini(&b);
     return text;
+}
+
+/* A JSON object: the definitions of those FROM items, by number, that are views and may be put into the
+ * text. Names with comments in them and the like are left out. */
+static const char *write_views(struct session *s)
+{
+    static const char may_read[] =
+        ") WITH ORDINALITY u (name, n) JOIN pg_catalog.pg_class c "
+        "ON c.oid = pg_catalog.to_regclass(u.name) "
+        "WHERE c.relkind = 'v' AND (pg_catalog.pg_get_userbyid(c.relowner) = current_user OR "
+        "pg_catalog.strpos(coalesce(c.reloptions::pg_catalog.text, ''), 'security_barrier') = 0 "
+        "AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d "
+        "ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = w.oid "
+        "AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> c.oid "
+        "JOIN pg_catalog.pg_class t ON t.oid = d.refobjid WHERE w.ev_class = c.oid "
+        "AND (t.relkind = 'v' OR t.relrowsecurity "
+        "OR NOT pg_catalog.has_table_privilege(t.oid, 'SELECT'))))";
+    const struct cursor_places *p = &parallel_of(s)->places;
+    struct lexer_dialect d = dialect_of(s);
+    const char *separator = "";
+    struct buf b;
+    buf_init(&b, SQL_MAX_BYTES);
+    buf_append_cstr(&b,
+                    "SELECT pg_catalog.json_object_agg(u.n - 1, pg_catalog.pg_get_viewdef(c.oid)) "
+                    "FROM pg_catalog.unnest(ARRAY[");
+    for (size_t i = 0; i < p->count; i++) {
+        struct slice name = slice_part(p->query, p->places[i].item, p->places[i].item_end);
+        bool plain = true;
+        for (size_t k = 0; k < name.len; k++)
+            plain =
+                plain && strchr("/-&", name.data[k]) == NULL && (unsigned char)name.data[k] >= ' ';
+        const char *quoted = lexer_quote(arena_of(s), plain ? name : slice_of("", 0), d.encoding);
+        buf_append_cstr(&b, separator);
+        buf_append_cstr(&b, !plain || quoted == NULL ? "NULL" : quoted);
+        separator = ", ";
+    }
+    buf_append_cstr(&b, "]::pg_catalog.text[]");
+    buf_append_cstr(&b, may_read);
+    const char *sql = buf_cstr(&b);
+    const char *text = sql == NULL ? NULL : arena_copy_cstr(arena_of(s), sql);
+    buf_fini(&b);
+    return text;
+}
+
+/* The plan of a text that may be wrong, into a setting that goes with the savepoint. */
+static const char *write_try(struct session *s, const char *slice)
+{
+    struct arena *a = arena_of(s);
+    enum encoding e = dialect_of(s).encoding;
+    const char *sql = slice == NULL ? NULL : arena_printf(a, EXPLAIN "%s", slice);
+    const char *quoted = sql == NULL ? NULL : lexer_quote(a, slice_cstr(sql), e);
+    const char *body = quoted == NULL
+                           ? NULL
+                           : arena_printf(a,
+                                          "DECLARE p pg_catalog.json; BEGIN EXECUTE %s INTO p; "
+                                          "PERFORM pg_catalog.set_config('pgveneer.plan', "
+                                          "p::pg_catalog.text, true); EXCEPTION WHEN OTHERS THEN "
+                                          "PERFORM pg_catalog.set_config('pgveneer.plan', '', "
+                                          "true); END",
+                                          quoted);
+    const char *literal = body == NULL ? NULL : lexer_quote(a, slice_cstr(body), e);
+    return literal == NULL ? NULL : arena_printf(a, "DO LANGUAGE plpgsql %s", literal);
+}
+
+/* ---- places ---- */
+
+static bool is_table(const struct cursor_parallel *p, const char *name)
+{
+    for (size_t i = 0; i < p->table_count; i++)
+        if (strcmp(p->tables[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* One table is divided at one place, whichever it is, so they are tried one by one. Several tables, or
+ * one that is read several times, at all their places together: that is tried last. False: all were. */
+static bool choose(struct cursor_parallel *p)
+{
+    size_t i = p->tried, count = p->places.count;
+    bool found = false;
+    if (p->chosen == NULL || i > count)
+        return false;
+    while (p->is_one_table && i < count && !is_table(p, p->places.places[i].relation))
+        i++;
+    for (size_t k = 0; k < count; k++) {
+        bool is = is_table(p, p->places.places[k].relation);
+        p->chosen[k] = is && (k == i || !p->is_one_table || i == count);
+        found = found || p->chosen[k];
+    }
+    p->tried = (p->is_one_table ? i : count) + 1;
+    return found;
+}
+
+static void look_for_places(struct session *s)
+{
+    struct cursor_parallel *p = parallel_of(s);
+    struct lexer_dialect d = dialect_of(s);
+    p->tried = 0;
+    p->chosen = NULL;
+    if (cursor_splice_find(arena_of(s), p->query, &d, &p->places))
+        p->chosen = arena_alloc_array(arena_of(s), p->places.count + 1, sizeof *p->chosen);
+}
+
+static void try_next(struct session *s)
+{
+    struct cursor_parallel *p = parallel_of(s);
+    bool has_choice = choose(p);
+    if (!has_choice && p->chosen != NULL && !p->places.has_with && p->places.count > 0 &&
+        p->views_inlined++ < MAX_VIEW_ROUNDS)
+        ask(s, STAGE_VIEWS, write_views(s), NULL);
+    else if (!has_choice)
+        undo(s);
+    else if (!p->has_ranges)
+        ask_ranges(s);
+    else
+        ask(s, STAGE_TRY,
+            write_try(s, cursor_splice_slice(arena_of(s), &p->places, p->chosen, p->bounds[1],
+                                             p->bounds[2])),
+            NULL);
 }
 
 /* ---- what is answered ---- */
@@ -207,84 +347,102 @@ static void on_explained(struct session *s)
         ask(s, STAGE_SAFE, write_safe(s), copy);
 }
 
-/* "pages root,pages root,…" False: one of them is not to be divided, or they have several roots. */
-static bool read_sizes(struct session *s, struct slice list, uint32_t *pages, size_t *tables,
-                       bool *is_partitioned)
+/* Lines "pages root name". False: one of them is not to be divided. */
+static bool read_tables(struct cursor_parallel *p, char *lines, uint32_t *pages)
 {
-    const struct cursor_plan *plan = &parallel_of(s)->plan;
     unsigned long long root = 0;
-    *tables = 0;
-    for (const char *at = list.data, *end = list.data + list.len; at < end; at++) {
-        char *rest;
-        long long n = strtoll(at, &rest, 10);
-        unsigned long long oid = strtoull(rest, &rest, 10);
-        if (n < 0 || n >= UINT32_MAX || *tables == plan->scan_count ||
-            (*tables > 0 && (oid != root || oid == 0)))
+    char *rest;
+    p->is_one_table = true;
+    for (char *line = strtok_r(lines, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        char *name;
+        long long n = strtoll(line, &name, 10);
+        unsigned long long oid = strtoull(name, &name, 10);
+        if (n < 0 || n >= UINT32_MAX || p->table_count == p->plan.scan_count || *name != ' ')
             return false;
-        pages[(*tables)++] = (uint32_t)n;
+        p->is_one_table = p->is_one_table && (p->table_count == 0 || (oid == root && oid != 0));
+        pages[p->table_count] = (uint32_t)n;
+        p->tables[p->table_count++] = name + 1;
         root = oid;
-        at = rest;
     }
-    *is_partitioned = root != 0;
-    return *tables > 0;
+    return p->table_count > 0;
 }
 
-/* The first slice's query for the second plan, when slices look possible. */
-static const char *divide(struct session *s, struct slice sizes, struct slice root, uint64_t bytes)
+/* Bounds of the slices, when they look possible. */
+static bool divide(struct session *s, struct slice lines)
 {
     struct cursor_parallel *p = parallel_of(s);
-    const struct proxy_config *config = s->group->shared->config;
-    const struct cursor_plan_scan *scan = p->plan.scans;
-    struct lexer_dialect dialect = {s->standard_conforming_strings,
-                                    encoding_find(s->client_encoding)};
-    uint32_t *pages = arena_alloc_array(arena_of(s), p->plan.scan_count, sizeof *pages);
-    size_t tables;
-    bool is_partitioned;
-    if (pages == NULL || !p->plan.is_divisible || bytes < config->parallel_cursor_min_bytes ||
-        !read_sizes(s, sizes, pages, &tables, &is_partitioned))
-        return NULL;
-    while (!scan->is_divided)
-        scan++;
-    const char *relation = is_partitioned ? arena_copy(arena_of(s), root) : scan->relation;
+    struct arena *a = arena_of(s);
+    uint32_t *pages = arena_alloc_array(a, p->plan.scan_count, sizeof *pages);
+    char *copy = arena_copy(a, lines);
     uint64_t total = 0;
-    for (size_t i = 0; i < tables; i++)
+    p->tables = arena_alloc_array(a, p->plan.scan_count, sizeof *p->tables);
+    if (pages == NULL || copy == NULL || p->tables == NULL || !read_tables(p, copy, pages))
+        return false;
+    for (size_t i = 0; i < p->table_count; i++)
         total += pages[i];
-    p->count = config->parallel_cursor_endpoints;
+    p->count = s->group->shared->config->parallel_cursor_endpoints;
     if (total < p->count)
         p->count = total == 0 ? 1 : (unsigned)total;
-    p->bounds = arena_alloc_array(arena_of(s), p->count + 1, sizeof *p->bounds);
-    if (relation == NULL || p->bounds == NULL || p->count < 2 || (tables > 1 && !is_partitioned) ||
-        !cursor_plan_find(arena_of(s), p->query, &dialect, relation,
-                          is_partitioned ? NULL : scan->alias, &p->splice))
-        return NULL;
-    cursor_plan_divide(pages, tables, p->bounds, p->count);
+    p->bounds = arena_alloc_array(a, p->count + 1, sizeof *p->bounds);
+    if (p->bounds == NULL || p->count < 2)
+        return false;
+    cursor_plan_divide(pages, p->table_count, p->bounds, p->count);
     p->bounds[p->count] = UINT32_MAX;
-    return cursor_plan_slice(arena_of(s), &p->splice, p->bounds[1], p->bounds[2]);
+    return true;
 }
 
 static void on_safe(struct session *s)
 {
     struct cursor_parallel *p = parallel_of(s);
-    struct slice unsafe, bytes, block, sizes = {"", 0}, root = {"", 0};
+    struct slice unsafe, bytes, lines, block, may_do;
     if (!find(s, 0, &unsafe) || !slice_equals_cstr(unsafe, "f") || !find(s, 1, &bytes) ||
-        !find(s, 4, &block) || !slice_equals_cstr(block, "8192")) {
+        !find(s, 3, &block) || !slice_equals_cstr(block, "8192") || !find(s, 4, &may_do)) {
         undo(s);
         return;
     }
-    (void)find(s, 2, &sizes);
-    (void)find(s, 3, &root);
     const char *size = arena_copy(arena_of(s), bytes); /* with a NUL */
     uint64_t n = size == NULL ? 0 : strtoull(size, NULL, 10);
     p->is_possible = true;
     p->is_large = n >= s->group->shared->config->parallel_cursor_min_bytes;
-    const char *list = arena_copy(arena_of(s), sizes);
-    const char *slice = list == NULL ? NULL : divide(s, slice_of(list, sizes.len), root, n);
-    if (slice == NULL) {
+    if (!p->is_large || !p->plan.is_divisible || !slice_equals_cstr(may_do, "t") ||
+        !find(s, 2, &lines) || !divide(s, lines)) {
         undo(s);
         return;
     }
-    p->trial = slice;
-    ask_ranges(s);
+    look_for_places(s);
+    try_next(s);
+}
+
+/* The definitions take the places of the views. */
+static void on_views(struct session *s)
+{
+    struct cursor_parallel *p = parallel_of(s);
+    struct lexer_dialect d = dialect_of(s);
+    const char **definitions = arena_alloc_array(arena_of(s), p->places.count, sizeof *definitions);
+    struct slice json, text;
+    struct json *doc;
+    struct err err;
+    if (definitions == NULL || !find(s, 0, &json) || !json_read(json, &doc, &err)) {
+        undo(s);
+        return;
+    }
+    const struct json_val *root = json_root(doc);
+    for (void *it = json_first(root); it != NULL; it = json_next(root, it)) {
+        size_t i = strtoul(json_key(it), NULL, 10);
+        if (i < p->places.count)
+            definitions[i] = json_as_text(json_value(it));
+    }
+    bool good = cursor_splice_inline(arena_of(s), &p->places, &d, definitions, &text);
+    json_free(doc);
+    const char *query = good ? arena_copy(arena_of(s), text) : NULL;
+    if (query == NULL) {
+        undo(s);
+        return;
+    }
+    p->query = slice_of(query, text.len);
+    look_for_places(s);
+    try_next(s);
 }
 
 static void on_tried(struct session *s)
@@ -292,9 +450,13 @@ static void on_tried(struct session *s)
     struct cursor_parallel *p = parallel_of(s);
     struct cursor_plan slice;
     struct slice json;
-    p->is_confirmed = find(s, 0, &json) && cursor_plan_read(arena_of(s), json, &slice) &&
+    p->is_confirmed = find(s, 0, &json) && json.len > 0 &&
+                      cursor_plan_read(arena_of(s), json, &slice) &&
                       cursor_plan_confirms(&p->plan, &slice);
-    undo(s);
+    if (p->is_confirmed)
+        undo(s);
+    else
+        try_next(s);
 }
 
 /* ---- the workers ---- */
@@ -306,9 +468,10 @@ static bool copy_slices(struct session *s, struct endpoint_workers *w)
     w->slices = calloc(w->count, sizeof *w->slices);
     for (unsigned i = 0; w->slices != NULL && i < w->count; i++) {
         const char *text =
-            p->is_confirmed ? cursor_plan_slice(arena_of(s), &p->splice, i == 0 ? 0 : p->bounds[i],
-                                                i + 1 == w->count ? UINT32_MAX : p->bounds[i + 1])
-                            : arena_copy(arena_of(s), p->query);
+            p->is_confirmed
+                ? cursor_splice_slice(arena_of(s), &p->places, p->chosen, i == 0 ? 0 : p->bounds[i],
+                                      i + 1 == w->count ? UINT32_MAX : p->bounds[i + 1])
+                : p->query.data;
         w->slices[i] = text == NULL ? NULL : strdup(text);
         if (w->slices[i] == NULL)
             return false;
@@ -373,36 +536,58 @@ void cursor_parallel_start(struct session *s)
 {
     struct cursor_parallel *p = parallel_of(s);
     const struct handler_cursor *what = cursor_declare_what(s);
-    if (!is_open(s, what)) {
+    const char *query = is_open(s, what) ? arena_copy(arena_of(s), what->query) : NULL;
+    if (query == NULL) {
         cursor_declare_publish(s, 1);
         return;
     }
-    p->query = what->query;
+    p->query = slice_of(query, what->query.len);
     cursor_run_enter(s, CURSOR_PLAN);
     ask(s, STAGE_MARK, "SAVEPOINT pgveneer_plan", NULL);
+}
+
+/* Parameters are asked for in several statements. */
+static void find_values(struct session *s)
+{
+    struct cursor_parallel *p = parallel_of(s);
+    p->stage = STAGE_VALUES;
+    switch (cursor_values_step(s, &p->values, &p->query)) {
+    case CURSOR_VALUES_ASKED: return;
+    case CURSOR_VALUES_DONE: ask_plan(s); return;
+    case CURSOR_VALUES_FAILED: undo(s); return;
+    }
+}
+
+static void on_released(struct session *s)
+{
+    const struct cursor_parallel *p = parallel_of(s);
+    if (p->is_confirmed || (p->is_possible && p->is_large))
+        ask(s, STAGE_EXPORT, "SELECT pg_catalog.pg_export_snapshot()", NULL);
+    else
+        cursor_declare_publish(s, 1);
 }
 
 void cursor_parallel_on_injected(struct session *s)
 {
     struct cursor_parallel *p = parallel_of(s);
-    const char *query;
     switch ((enum stage)p->stage) {
     case STAGE_MARK: ask_costs(s); return;
     case STAGE_COSTS:
-        query = arena_copy(arena_of(s), p->query);
-        ask(s, STAGE_EXPLAIN, explain(s, query), NULL);
-        return;
+    case STAGE_VALUES: find_values(s); return;
     case STAGE_EXPLAIN: on_explained(s); return;
     case STAGE_SAFE: on_safe(s); return;
-    case STAGE_RANGES: ask(s, STAGE_TRY, explain(s, p->trial), NULL); return;
-    case STAGE_TRY: on_tried(s); return;
-    case STAGE_UNDO: ask(s, STAGE_RELEASE, "RELEASE SAVEPOINT pgveneer_plan", NULL); return;
-    case STAGE_RELEASE:
-        if (p->is_confirmed || (p->is_possible && p->is_large))
-            ask(s, STAGE_EXPORT, "SELECT pg_catalog.pg_export_snapshot()", NULL);
-        else
-            cursor_declare_publish(s, 1);
+    case STAGE_VIEWS: on_views(s); return;
+    case STAGE_RANGES:
+        p->has_ranges = true;
+        p->tried = 0;
+        try_next(s);
         return;
+    case STAGE_TRY:
+        ask(s, STAGE_SEE, "SELECT pg_catalog.current_setting('pgveneer.plan', true)", NULL);
+        return;
+    case STAGE_SEE: on_tried(s); return;
+    case STAGE_UNDO: ask(s, STAGE_RELEASE, "RELEASE SAVEPOINT pgveneer_plan", NULL); return;
+    case STAGE_RELEASE: on_released(s); return;
     case STAGE_EXPORT: on_exported(s); return;
     }
 }

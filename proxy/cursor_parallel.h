@@ -5,21 +5,32 @@
 #include <stdbool.h>
 
 #include "cursor_plan.h"
+#include "cursor_splice.h"
+#include "cursor_values.h"
 
 struct session;
 
 /* What is found out in CURSOR_PLAN; in the dispatch's arena. */
 struct cursor_parallel {
     unsigned stage;
-    struct slice query; /* what stands behind FOR */
+    struct slice
+        query; /* what stands behind FOR; without parameters and views that were put in; a NUL
+                           follows */
+    struct cursor_values values;
     struct cursor_plan plan;
-    bool is_possible;  /* a worker may read the whole of it */
-    bool is_large;     /* and that is worth a connection */
-    bool is_confirmed; /* slices are exact */
-    struct cursor_splice splice;
-    uint32_t *bounds; /* of count slices */
+    bool is_possible;    /* a worker may read the whole of it */
+    bool is_large;       /* and that is worth a connection */
+    bool is_confirmed;   /* slices are exact */
+    const char **tables; /* of the divided scans: names by which a query knows them */
+    size_t table_count;
+    bool is_one_table; /* or the partitions of one */
+    struct cursor_places places;
+    bool *chosen;           /* of the places: restricted in the slices that are tried */
+    size_t tried;           /* places up to here */
+    unsigned views_inlined; /* rounds */
+    bool has_ranges;        /* the settings for the plan of a slice are made */
+    uint32_t *bounds;       /* of count slices */
     unsigned count;
-    const char *trial; /* query of a slice */
 };
 
 /* The plain cursor is there. Ends with cursor_declare_publish. */

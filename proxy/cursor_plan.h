@@ -1,5 +1,5 @@
-/* Can a query's result be divided, and how? From the server's own plan for parallel workers, and from the
- * text. Pure: JSON and text in, verdict and texts out. spec/parallel-cursor.md section 4.3. */
+/* Can a query's result be divided, and by which scans? From the server's own plan for parallel workers.
+ * Pure: JSON in, verdict out. The texts of slices: cursor_splice.h. spec/parallel-cursor.md section 4.3. */
 #ifndef PROXY_CURSOR_PLAN_H
 #define PROXY_CURSOR_PLAN_H
 
@@ -10,7 +10,6 @@
 #include "base/arena.h"
 #include "base/attr.h"
 #include "base/slice.h"
-#include "proxy/lexer.h"
 
 #define CURSOR_PLAN_MAX_SCANS 1024
 
@@ -37,20 +36,6 @@ bool cursor_plan_is_personal(struct slice json);
 /* Do the same scans of `slice`, and no others, read a range of pages? */
 bool cursor_plan_confirms(const struct cursor_plan *whole, const struct cursor_plan *slice);
 
-/* The place in a query where a condition on a FROM item's pages can be put. */
-struct cursor_splice {
-    size_t where; /* byte offset behind WHERE; 0: there is none */
-    const char *alias;
-    struct slice query;
-};
-
-/* The item of the top-level FROM that is the relation, in a query without anything behind its WHERE.
- * relation: its name; alias: what the plan calls it, NULL: whatever the text does. False: none. */
-MUST_USE bool cursor_plan_find(struct arena *a, struct slice query, const struct lexer_dialect *d,
-                               const char *relation, const char *alias, struct cursor_splice *out);
-/* The query for the pages [from, to); from 0: from the beginning; to UINT32_MAX: to the end. */
-MUST_USE const char *cursor_plan_slice(struct arena *a, const struct cursor_splice *s,
-                                       uint32_t from, uint32_t to);
 /* Bounds of `count` slices with about the same number of pages over all tables: bounds[1 … count - 1]. */
 void cursor_plan_divide(const uint32_t *pages, size_t tables, uint32_t *bounds, size_t count);
 

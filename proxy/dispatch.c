@@ -126,7 +126,8 @@ static void remember(struct session *s, struct statement *st)
     struct wire_reader r;
     struct wire_parse parse;
     wire_reader_init(&r, d->body);
-    if (d->type == 'P' && wire_read_parse(&r, &parse))
+    if (d->type == 'P' && wire_read_parse(&r, &parse) &&
+        statement_keep_types(st, parse.noids, parse.oids))
         statement_map_put(&s->vendor->map, 'S', parse.name, st);
     if (d->type == 'Q')
         statement_map_remove(&s->vendor->map, 'S', slice_of("", 0));

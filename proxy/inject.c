@@ -24,6 +24,7 @@
 #include "session.h"
 
 #define INJECT_MAX_BYTES ((size_t)4 * 1024 * 1024)
+#define STATEMENT "pgveneer_injected"
 #define OID_SET_CONFIG 2078u /* pg_catalog.set_config(text, text, boolean), in every version */
 
 void inject_init(struct inject *i)
@@ -73,20 +74,19 @@ static void send_end(struct session *s, struct buf *out, enum inject_form form)
     buf_fini(out);
 }
 
-static void query(struct session *s, struct inject *i, const char *sql, const char *const *values,
-                  uint16_t count, enum inject_form form)
+/* bind: a whole Bind message of that name; emptied */
+static void query(struct session *s, struct inject *i, const struct wire_parse *parse,
+                  struct buf *bind, enum inject_form form)
 {
-    struct slice name = slice_cstr("pgveneer_injected");
+    struct slice name = parse->name;
     struct buf out;
     start(i, form);
-    struct wire_parse parse = {.name = name, .query = slice_cstr(sql)};
     buf_init(&out, INJECT_MAX_BYTES);
     out.failed = !wire_write_close(&out, 'S', name);
     send_skipped(s, &out, RQ_CLOSE);
-    out.failed = !wire_write_parse(&out, &parse);
+    out.failed = !wire_write_parse(&out, parse);
     send_skipped(s, &out, RQ_PARSE);
-    out.failed = !wire_write_bind_text(&out, name, name, values, count);
-    send_skipped(s, &out, RQ_BIND);
+    send_skipped(s, bind, RQ_BIND);
     out.failed = !wire_write_execute(&out, name, 0);
     send_skipped(s, &out, RQ_EXECUTE);
     out.failed = !wire_write_close(&out, 'P', name);
@@ -94,17 +94,57 @@ static void query(struct session *s, struct inject *i, const char *sql, const ch
     out.failed = !wire_write_close(&out, 'S', name);
     send_skipped(s, &out, RQ_CLOSE);
     send_end(s, &out, form);
+    buf_fini(bind);
+}
+
+static void query_text(struct session *s, struct inject *i, const char *sql,
+                       const char *const *values, uint16_t count, enum inject_form form)
+{
+    struct wire_parse parse = {.name = slice_cstr(STATEMENT), .query = slice_cstr(sql)};
+    struct buf bind;
+    buf_init(&bind, INJECT_MAX_BYTES);
+    bind.failed = !wire_write_bind_text(&bind, parse.name, parse.name, values, count);
+    query(s, i, &parse, &bind, form);
 }
 
 void inject_query(struct session *s, struct inject *i, const char *sql, enum inject_form form)
 {
-    query(s, i, sql, NULL, 0, form);
+    query_text(s, i, sql, NULL, 0, form);
 }
 
 void inject_query_with(struct session *s, struct inject *i, const char *sql, const char *value,
                        enum inject_form form)
 {
-    query(s, i, sql, &value, 1, form);
+    query_text(s, i, sql, &value, 1, form);
+}
+
+void inject_query_bound(struct session *s, struct inject *i, const struct wire_parse *parse,
+                        const struct wire_bind *bind, enum inject_form form)
+{
+    struct wire_parse ours = *parse;
+    struct wire_bind values = *bind;
+    struct buf message;
+    ours.name = values.statement = values.portal = slice_cstr(INJECT_PREPARED);
+    values.nresult_formats = 0;
+    values.result_formats = slice_of("", 0);
+    buf_init(&message, INJECT_MAX_BYTES);
+    message.failed = !wire_write_bind(&message, &values);
+    query(s, i, &ours, &message, form);
+}
+
+void inject_prepare(struct session *s, struct inject *i, const struct wire_parse *parse,
+                    enum inject_form form)
+{
+    struct wire_parse ours = *parse;
+    struct buf out;
+    ours.name = slice_cstr(INJECT_PREPARED);
+    start(i, form);
+    buf_init(&out, INJECT_MAX_BYTES);
+    out.failed = !wire_write_close(&out, 'S', ours.name);
+    send_skipped(s, &out, RQ_CLOSE);
+    out.failed = !wire_write_parse(&out, &ours);
+    send_skipped(s, &out, RQ_PARSE);
+    send_end(s, &out, form);
 }
 
 void inject_describe(struct session *s, struct inject *i, const char *portal, enum inject_form form)

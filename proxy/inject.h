@@ -10,6 +10,10 @@
 #include "base/slice.h"
 
 struct session;
+struct wire_bind;
+struct wire_parse;
+
+#define INJECT_PREPARED "pgveneer_prepared"
 
 /* How it ends, which decides what an error leaves behind. */
 enum inject_form {
@@ -38,6 +42,13 @@ void inject_query(struct session *s, struct inject *i, const char *sql, enum inj
 /* The same with $1, a text. */
 void inject_query_with(struct session *s, struct inject *i, const char *sql, const char *value,
                        enum inject_form form);
+/* A client's query and types, prepared as INJECT_PREPARED, which stays until the next of these. */
+void inject_prepare(struct session *s, struct inject *i, const struct wire_parse *parse,
+                    enum inject_form form);
+/* The query and types of `parse` with the parameters of a client's Bind, as INJECT_PREPARED, which is
+ * gone behind it. */
+void inject_query_bound(struct session *s, struct inject *i, const struct wire_parse *parse,
+                        const struct wire_bind *bind, enum inject_form form);
 /* Describe of a portal that is there. */
 void inject_describe(struct session *s, struct inject *i, const char *portal,
                      enum inject_form form);

@@ -85,6 +85,13 @@ struct statement *statement_new(struct slice text, const struct gate_result *res
     return st;
 }
 
+bool statement_keep_types(struct statement *st, uint16_t count, struct slice types)
+{
+    st->types = slice_of(arena_copy(&st->arena, types), types.len);
+    st->type_count = count;
+    return st->types.data != NULL;
+}
+
 void statement_unref(struct statement *st)
 {
     if (st == NULL || --st->refs > 0)
@@ -107,11 +114,13 @@ struct rq_note *statement_note(struct statement *st)
 
 struct statement_name {
     struct statement *statement; /* owns a reference */
+    struct slice bind;           /* owns; of a portal of a statement on a cursor; or empty */
     UT_hash_handle hh;
     size_t key_bytes;
     char key[]; /* kind, then the name */
 };
 
+#define BIND_MAX_BYTES ((size_t)64 * 1024)
 #define KEY_MAX 1024 /* the server cuts names at 63 bytes; longer keys are not remembered */
 
 static size_t make_key(char *key, char kind, struct slice name)
@@ -144,6 +153,7 @@ static void remove_name(struct statement_map *m, struct statement_name *n)
 {
     HASH_DEL(m->names, n);
     statement_unref(n->statement);
+    free((char *)n->bind.data);
     free(n);
 }
 
@@ -167,6 +177,23 @@ void statement_map_put(struct statement_map *m, char kind, struct slice name, st
     memcpy(n->key, key, bytes);
     st->refs++;
     HASH_ADD_KEYPTR(hh, m->names, n->key, n->key_bytes, n);
+}
+
+void statement_map_keep_bind(struct statement_map *m, struct slice portal, struct slice bind)
+{
+    struct statement_name *n = find_name(m, 'P', portal);
+    char *copy = n == NULL || bind.len > BIND_MAX_BYTES ? NULL : malloc(bind.len + 1);
+    if (copy == NULL)
+        return;
+    memcpy(copy, bind.data, bind.len);
+    free((char *)n->bind.data);
+    n->bind = slice_of(copy, bind.len);
+}
+
+struct slice statement_map_find_bind(const struct statement_map *m, struct slice portal)
+{
+    const struct statement_name *n = find_name(m, 'P', portal);
+    return n == NULL ? slice_of("", 0) : n->bind;
 }
 
 void statement_map_clear(struct statement_map *m, char kind)

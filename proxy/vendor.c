@@ -152,6 +152,8 @@ static struct rq_note *on_bind(struct vendor *v, struct slice body)
         statement_map_remove(&v->map, 'P', portal);
     else
         statement_map_put(&v->map, 'P', portal, st);
+    if (st != NULL && st->cursor != NULL)
+        statement_map_keep_bind(&v->map, portal, body);
     return statement_note(st);
 }
 

@@ -56,6 +56,8 @@ with Cluster(superuser_service=True) as c:
         CREATE TABLE parts3 PARTITION OF parts FOR VALUES FROM (1000) TO (100000);
         INSERT INTO parts SELECT a, b FROM big;
         CREATE VIEW big_view AS SELECT a, b FROM big WHERE a > 10;
+        CREATE VIEW two_views (x, y) AS SELECT v.a, s.b FROM big_view v JOIN small s ON s.a = v.a % 100;
+        CREATE VIEW barrier WITH (security_barrier) AS SELECT a FROM big; CREATE VIEW counted AS SELECT count(*) FROM big;
         CREATE FUNCTION noisy(x int) RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN x; END';
         CREATE FUNCTION stable_one(x int) RETURNS int LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN x; END';
         CREATE FUNCTION pure(x int) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT x + 1';
@@ -63,6 +65,12 @@ with Cluster(superuser_service=True) as c:
         INSERT INTO secured SELECT CASE WHEN g % 2 = 0 THEN 'app' ELSE 'friend' END, repeat('p', 200) FROM generate_series(1, 2000) g;
         CREATE POLICY own ON secured USING (who = current_user); GRANT SELECT ON ALL TABLES IN SCHEMA public TO friend;
         ANALYZE""")
+    c.direct.sql("""
+        CREATE TABLE closed AS SELECT a, b FROM big; CREATE VIEW lent AS SELECT a FROM closed; GRANT SELECT ON lent TO app;
+        CREATE TABLE open_table AS SELECT a, b FROM big; CREATE VIEW open_view AS SELECT a FROM open_table WHERE a > 3;
+        CREATE VIEW fenced WITH (security_barrier) AS SELECT a FROM open_table; GRANT SELECT ON open_table, open_view, fenced TO app;
+        CREATE TABLE fenced_table (a, who, pad) AS SELECT a, CASE WHEN a % 2 = 0 THEN 'app' ELSE 'postgres' END, b FROM big; ALTER TABLE fenced_table ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY own ON fenced_table USING (who = current_user); CREATE VIEW fenced_rows AS SELECT a FROM fenced_table; GRANT SELECT ON fenced_table, fenced_rows TO app; ANALYZE""", user="postgres")
     proxy = c.start_proxy(**KEPT)
 
     @scenario("divided: scans, filters, joins, partitions")
@@ -72,18 +80,47 @@ with Cluster(superuser_service=True) as c:
                       "SELECT * FROM small s, big WHERE s.a = big.a", "SELECT big.a, s.b FROM big LEFT JOIN small s USING (a)",
                       "SELECT * FROM big WHERE EXISTS (SELECT FROM small WHERE small.a = big.a)", "SELECT * FROM parts", "SELECT p.a FROM parts AS p WHERE p.a > 90",
                       "SELECT pure(a), unnest(ARRAY[a, -a]) FROM big", "SELECT a, (SELECT count(*) FROM small) FROM big -- the end",
-                      "SELECT a AS \"from\", 'WHERE' AS x FROM ONLY big WHERE b <> ')' AND (a > 5 OR a IS NOT DISTINCT FROM 3)"]:
+                      "SELECT a AS \"from\", 'WHERE' AS x FROM ONLY big WHERE b <> ')' AND (a > 5 OR a IS NOT DISTINCT FROM 3)", "TABLE big", "SELECT a FROM big AS x (a, b, c)"]:
             same(d, query, 4)
+
+    @scenario("divided: UNION ALL, sub-queries, WITH and views that the planner flattens")
+    def _(d):
+        for query in ["SELECT a FROM big UNION ALL SELECT a FROM big", "SELECT a, b FROM big WHERE a > 9 UNION ALL (SELECT a, b FROM small) UNION ALL TABLE parts", "SELECT a FROM parts UNION ALL SELECT a + 1 FROM parts",
+                      "SELECT b::varchar FROM big UNION ALL SELECT b FROM small", "SELECT q.a FROM (SELECT a FROM big UNION ALL SELECT a FROM parts) q JOIN small s ON s.a = q.a % 100 WHERE q.a > 7",
+                      "SELECT * FROM (SELECT * FROM big) x", "SELECT q.a FROM (SELECT a FROM big WHERE a < 3000) q JOIN small s ON s.a = q.a % 100", "SELECT * FROM (big x JOIN small y ON y.a = x.a % 100)",
+                      "WITH x AS (SELECT * FROM big) SELECT * FROM x", "WITH big AS (SELECT * FROM big WHERE a > 5) SELECT * FROM big", "WITH small AS (SELECT * FROM big) SELECT * FROM small",
+                      "SELECT * FROM big_view", "SELECT v.a FROM public.big_view AS v WHERE v.a < 100", "TABLE two_views", "SELECT x FROM two_views WHERE y LIKE '%1'", "TABLE barrier", "SELECT a FROM big UNION ALL SELECT a FROM big_view"]:
+            same(d, query, 4)
+
+    @scenario("a view of another's: its text stands for it only with the same rights")
+    def _(d):
+        for query, endpoints in [("SELECT * FROM lent", 1), ("SELECT * FROM open_view", 4), ("SELECT * FROM fenced", 1), ("SELECT * FROM fenced_rows", 1)]:
+            same(d, query, endpoints)
+
+    @scenario("parameters of an extended DECLARE, of named types and found out ones, text and binary")
+    def _(d):
+        d.run("SET LOCAL extra_float_digits = 0; SET LOCAL DateStyle = 'German'; SET LOCAL IntervalStyle = 'sql_standard'")
+        for query, types, values, formats, endpoints in [
+                ("SELECT a FROM big WHERE a < $1", [], ["3000"], [], 4), ("SELECT a, $2 FROM big WHERE a < $1 + 2", [], ["3000", "it's \\ $1"], [], 4), ("SELECT $1, $2, a FROM big WHERE b LIKE $3", [701, 1186, 0], [b"\x3f\xf1\x99\x99\x99\x99\x99\x9a", "-1 2:03:04.5", "%7"], [1, 0, 0], 4),
+                ("SELECT a FROM big WHERE a = ANY ($1)", [], ["{1,2,NULL,3000}"], [], 4), ("SELECT a, $1 FROM big WHERE $1 IS NULL", [23], [None], [], 4), ("SELECT $1, $2, a FROM big", [1042, 1082], ["long text", "01.02.2020"], [], 4),
+                ("SELECT a FROM big ORDER BY a LIMIT $1", [], ["7"], [], 1), ("SELECT a, $1 FROM big", [], ["x" * 100000], [], 1)]:
+            for name, kind in [("c", PRC), ("plain", "CURSOR")]:
+                d.send(P("", f"DECLARE {name} {kind} FOR {query}", types), B(values=values, formats=formats), E(), S())
+                equal([k for k, _ in d.until_ready()], ["1", "2", "C", "Z"], query)
+            equal(len(d.endpoints("c")), endpoints, query)
+            rows, want = sorted(map(repr, d.read_all("c"))), sorted(map(repr, d.rows("FETCH ALL FROM plain")))
+            equal((len(rows), rows[:2], rows == want), (len(want), want[:2], True), query)
+            d.run("CLOSE plain; CLOSE c")
 
     @scenario("one worker, or the session itself, where slices would not be exact")
     def _(d):
         for query in ["SELECT count(*) FROM big", "SELECT * FROM big ORDER BY a", "SELECT DISTINCT a % 7 FROM big", "SELECT a % 7, count(*) FROM big GROUP BY 1",
-                      "SELECT * FROM big LIMIT 10", "SELECT a FROM big UNION ALL SELECT a FROM big", "SELECT a FROM big UNION SELECT a FROM small",
+                      "SELECT * FROM big LIMIT 10", "SELECT a FROM big UNION SELECT a FROM small",
                       "SELECT a, row_number() OVER () FROM big WHERE a < 5", "SELECT big.a FROM small LEFT JOIN big ON big.a = small.a + 100",
-                      "SELECT * FROM big_view", "SELECT * FROM (SELECT * FROM big) x", "WITH x AS MATERIALIZED (SELECT * FROM big) SELECT * FROM x",
-                      "SELECT * FROM small", "SELECT noisy(a) FROM big", "SELECT stable_one(a) FROM big", "TABLE big", "VALUES (1)",
+                      "SELECT v FROM big_view v", "SELECT public.big_view.a FROM public.big_view", "SELECT * FROM counted", "SELECT a FROM big UNION ALL (SELECT a FROM small LIMIT 3)", "SELECT * FROM (SELECT * FROM big ORDER BY a LIMIT 99) x", "WITH x AS MATERIALIZED (SELECT * FROM big) SELECT * FROM x",
+                      "SELECT * FROM small", "SELECT noisy(a) FROM big", "SELECT stable_one(a) FROM big", "VALUES (1)",
                       "SELECT a FROM big FULL JOIN small USING (a)", "SELECT a FROM big FOR UPDATE", "SELECT * FROM pg_class", "SELECT now() - now(), a FROM big",
-                      "SELECT current_setting('work_mem'), a FROM big", "SELECT a FROM big AS x (a, b, c)"]:
+                      "SELECT current_setting('work_mem'), a FROM big"]:
             same(d, query, 1)
 
     @scenario("one snapshot, whatever others write, and VACUUM")
