@@ -222,7 +222,7 @@ static void send_parse(struct session *s, struct buf *out, const char *name, con
     send_one(s, out, sql != NULL && wire_write_parse(out, &parse), RQ_PARSE);
 }
 
-/* Binds, executes and closes the portal. f: NULL, or whose formats the rows have */
+/* Binds, executes, closes portal and statement: clients see prepared statements. f: NULL, or whose formats the rows have */
 static void send_execute(struct session *s, struct buf *out, const char *name,
                          const struct cursor_fetch *f)
 {
@@ -234,6 +234,7 @@ static void send_execute(struct session *s, struct buf *out, const char *name,
     send_one(s, out, wire_write_bind(out, &bind), RQ_BIND);
     send_one(s, out, wire_write_execute(out, bind.portal, 0), RQ_EXECUTE);
     send_one(s, out, wire_write_close(out, 'P', bind.portal), RQ_CLOSE);
+    send_one(s, out, wire_write_close(out, 'S', bind.statement), RQ_CLOSE);
 }
 
 static void send_statement(struct session *s, struct buf *out, const char *sql)
@@ -294,6 +295,7 @@ static void undo(struct session *s)
     struct buf out;
     buf_init(&out, MESSAGE_MAX_BYTES);
     fetches_of(s)->is_undoing = true;
+    send_one(s, &out, wire_write_close(&out, 'S', slice_cstr(NAME "_rows")), RQ_CLOSE);
     send_statement(s, &out, "ROLLBACK TO SAVEPOINT " NAME);
     send_statement(s, &out, "RELEASE SAVEPOINT " NAME);
     send_one(s, &out, wire_write_empty(&out, 'S'), RQ_SYNC);

@@ -111,6 +111,7 @@ with Cluster(superuser_service=True) as c:
             rows, want = sorted(map(repr, d.read_all("c"))), sorted(map(repr, d.rows("FETCH ALL FROM plain")))
             equal((len(rows), rows[:2], rows == want), (len(want), want[:2], True), query)
             d.run("CLOSE plain; CLOSE c")
+        equal(d.rows("SELECT name FROM pg_prepared_statements"), [], "nothing of ours is left")
 
     @scenario("one worker, or the session itself, where slices would not be exact")
     def _(d):
