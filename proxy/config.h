@@ -31,7 +31,7 @@ struct config {
     int64_t listen_port, threads, max_client_conn, client_login_timeout, inspect_max;
     int64_t http_port, parallel_cursor_endpoints, advertise_port;
     int64_t parallel_cursor_min_size, parallel_cursor_max_workers;
-    int64_t parallel_cursor_max_user_workers;
+    int64_t parallel_cursor_max_user_workers, parallel_cursor_max_age;
     int64_t task_slots, hudi_sync_max_commits;
     int64_t hudi_scan_max_rows, hudi_scan_max_size, hudi_scan_keep;
     int64_t hudi_cache_size, hudi_store_timeout;

@@ -143,6 +143,9 @@ const struct config_setting config_settings[] = {
          "finds none free waits for five seconds, then fails with 53300. 0: no limit."},
     {INT(parallel_cursor_max_user_workers, "32", 0, 100000, ""), .group = G_CURSORS,
      .doc = "The same for one user."},
+    {INT(parallel_cursor_max_age, "0", 0, 2147483, "seconds"), .group = G_CURSORS,
+     .doc = "A session with a cursor that has been open longer is ended with 25P04, since its "
+            "snapshot holds back VACUUM. 0: no limit."},
     {TEXT(advertise_host, ""), .group = G_CURSORS,
      .doc = "Host name of this proxy in the lists of endpoints. Empty: the address that the "
             "declaring client connected to, or the name of this host when that was a unix socket."},

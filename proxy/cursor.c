@@ -68,6 +68,7 @@ void cursor_forget(struct session *s, struct cursors *c)
     if (c == NULL)
         return;
     cursor_watch_stop(c);
+    cursor_age_stop(c);
     cursor_fetch_forget(s);
     cursor_run_end(c);
     close_all(s);
@@ -82,6 +83,7 @@ void cursor_free(struct cursors *c)
         return;
     timer_free(c->timer);
     timer_free(c->watch);
+    timer_free(c->age);
     inject_fini(&c->inject);
     free(c);
 }
@@ -106,7 +108,8 @@ bool cursor_add(struct session *s, struct endpoint_cursor *shared, const char *c
 {
     struct cursors *c = s->vendor->cursors;
     struct cursor_open *o = calloc(1, sizeof *o);
-    if (o == NULL || (shared->workers != NULL && !cursor_watch_start(s))) {
+    if (o == NULL || !cursor_age_start(s, o) ||
+        (shared->workers != NULL && !cursor_watch_start(s))) {
         free(o);
         endpoint_cursor_unref(shared);
         return err_no_memory(err);

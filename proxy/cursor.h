@@ -3,6 +3,7 @@
  *
  *   cursor.c        which are open; what the server's messages tell about that
  *   cursor_run.c    DECLARE, CHECK and the lists of endpoints: statements that need more than a rewrite
+ *   cursor_age.c    cursors that are open too long
  *   cursor_watch.c  statements that wait for the session's own workers
  *   cursor_fetch.c  rows for retrieve sessions out of the declaring session's own cursor
  *
@@ -31,6 +32,7 @@ struct cursor_open {
     struct list link;
     struct endpoint_cursor *shared; /* a reference */
     char created[40];               /* as pg_cursors tells: the name may come again */
+    uint64_t ends_ms;               /* where there is an age limit */
 };
 
 /* A part of a Query: a statement on cursors, or all that stands between two of them. */
@@ -88,6 +90,7 @@ struct cursors {
     bool is_reconciling;
     bool holds_ready; /* the client has not got its ReadyForQuery */
     struct cursor_fetches fetches;
+    struct timer *age;   /* of cursor_age.c */
     struct timer *watch; /* of cursor_watch.c */
     struct control_ask *watch_ask;
     bool was_busy; /* at the last look */
@@ -128,6 +131,12 @@ bool cursor_may_take_long(const struct session *s);
 /* A cursor that workers read is open. False: no memory. */
 MUST_USE bool cursor_watch_start(struct session *s);
 void cursor_watch_stop(struct cursors *c);
+
+/* ---- cursor_age.c ---- */
+
+/* A cursor is there, and will be appended to those that are open. False: no memory. */
+MUST_USE bool cursor_age_start(struct session *s, struct cursor_open *o);
+void cursor_age_stop(struct cursors *c);
 
 /* ---- cursor_run.c ---- */
 

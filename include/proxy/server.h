@@ -36,6 +36,7 @@ struct proxy_config {
     uint64_t parallel_cursor_min_bytes;        /* smaller tables are not divided */
     unsigned parallel_cursor_max_workers;      /* connections in all; 0: no limit */
     unsigned parallel_cursor_max_user_workers; /* of one user */
+    uint64_t parallel_cursor_max_age_ms;       /* older ones end their sessions; 0: no limit */
     bool allow_trust_backend; /* else a login without any challenge is refused with 28000 */
     bool auth_terminates;     /* SCRAM logins end here; needs service, auth_query */
     bool keep_client_keys;    /* the secret of a login stays in its session */
@@ -43,9 +44,9 @@ struct proxy_config {
     const char *auth_dbname;  /* where the query runs */
     const char *service;      /* libpq string of the service login; NULL: vendor statements
                                         fail with 55000 */
-    const char *http_addr;            /* of the HTTP interface */
-    uint16_t http_port;               /* 0: none */
-    const char *databases;            /* whose tasks it tells, separated by commas; "": all */
+    const char *http_addr;    /* of the HTTP interface */
+    uint16_t http_port;       /* 0: none */
+    const char *databases;    /* whose tasks it tells, separated by commas; "": all */
     const struct sealed_key *secret_key; /* encrypts what handlers call secret; NULL: nothing */
     struct tls_settings client_tls;
     struct tls_settings server_tls; /* host is backend_host */

@@ -234,6 +234,25 @@ with Cluster(superuser_service=True) as c:
             equal((e["C"], "being used by active queries in this session" in e["M"]), ("55006", True), str(e))
             equal(fields(dict(r.until_ready())["E"])["C"], "XX000", "the reader hears it")
 
+    @s.scenario("cursors have an age limit: the session ends, its readers hear it")
+    def _():
+        from cluster import Endpoint
+        aged = c.start_proxy(name="aged", parallel_cursor_max_age="2", **KEPT)
+        for busy, query in [(False, "SELECT a, pg_sleep(0.05) FROM big"), (True, "SELECT a, noisy(a) FROM big")]:
+            with Declarer(Endpoint("127.0.0.1", aged.settings["listen_port"])) as d:
+                d.run("BEGIN"); declare(d, "SELECT 1", "closed"); d.run("CLOSE closed"); declare(d, query)
+                with d.retriever() as r:
+                    r.rows("RETRIEVE 1 FROM ENDPOINT c_1")
+                    if busy:
+                        d.send(Q("SELECT pg_sleep(60)"))
+                    else:
+                        r.send(Q("RETRIEVE ALL FROM ENDPOINT c_1"))
+                    got = dict(d.until("E"))
+                    equal((fields(got["E"])["S"], fields(got["E"])["C"]), ("FATAL", "25P04"), "told")
+                    e = fields(dict(r.until_ready())["E"]) if not busy else r.error("RETRIEVE 1 FROM ENDPOINT c_1")
+                    equal(e["C"], "XX000", "the reader hears it")
+            wait_until(lambda: c.direct.sql(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {d.pid} OR application_name = 'pgveneer cursor'", user="postgres") == "0", "no server process is left")
+
     @s.scenario("connections have limits: RETRIEVE waits, then 53300")
     def _():
         limited = c.start_proxy(name="limited", parallel_cursor_max_workers="1", parallel_cursor_endpoints="2", **KEPT)
