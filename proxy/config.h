@@ -34,7 +34,7 @@ struct config {
     int64_t parallel_cursor_max_user_workers, parallel_cursor_max_age;
     int64_t task_slots, hudi_sync_max_commits;
     int64_t hudi_scan_max_rows, hudi_scan_max_size, hudi_scan_keep;
-    int64_t hudi_cache_size, hudi_store_timeout;
+    int64_t hudi_cache_size, hudi_store_timeout, hudi_readers;
     bool allow_trust_backend, keep_client_keys;
 };
 

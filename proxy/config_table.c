@@ -186,6 +186,9 @@ const struct config_setting config_settings[] = {
     {INT(hudi_store_timeout, "30", 1, 3600, "seconds"), .group = G_HUDI,
      .doc =
          "An object store that is silent for so long is taken for unreachable, and asked again."},
+    {INT(hudi_readers, "0", 0, 64, "threads"), .group = G_HUDI,
+     .doc = "Threads with which one run reads the data files of a Hudi table; their rows go into "
+            "the one transaction of the run. 0: one for each core, four at most."},
     {TEXT(duckdb_library, ""), .group = G_HUDI,
      .doc = "Path of `libduckdb.so`, which only jobs load. Empty: beside the binary, or in "
             "`../lib/pgveneer` from there."},

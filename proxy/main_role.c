@@ -222,6 +222,7 @@ int main_job(struct config *c, const struct main_options *o)
         .hudi_scan_max_rows = c->hudi_scan_max_rows,
         .hudi_scan_max_bytes = c->hudi_scan_max_size * 1000000,
         .hudi_scan_keep_s = c->hudi_scan_keep,
+        .hudi_readers = (unsigned)c->hudi_readers,
         .duckdb_library = find_duckdb(c, &c->arena),
         .hudi_cache_dir = c->hudi_cache_dir,
         .hudi_cache_bytes = c->hudi_cache_size << 20,

@@ -93,7 +93,7 @@ static bool count(struct delta *d, const char *table, int64_t *out, struct err *
 static void put_all_keys(struct delta *d, const char *table, const struct relation *r,
                          const char *where, struct err *err)
 {
-    buf_printf(&d->sql, "CREATE TEMP TABLE %s AS SELECT DISTINCT ", table);
+    buf_printf(&d->sql, "CREATE TABLE %s AS SELECT DISTINCT ", table);
     put_key(d, "x");
     put(d, " FROM ");
     put_relation(d, r, COLUMNS_KEY, err);
@@ -109,7 +109,7 @@ static bool find_gone(struct delta *d, struct err *err)
                      none ? "WHERE false" : "", err);
         return run(d, err);
     }
-    put(d, "CREATE TEMP TABLE gone AS SELECT DISTINCT ");
+    put(d, "CREATE TABLE gone AS SELECT DISTINCT ");
     put_key(d, "x");
     put(d, " FROM ((FROM ");
     put_relation(d, &d->before, part, err);
@@ -129,7 +129,7 @@ static bool find_gone(struct delta *d, struct err *err)
 
 static bool find_vanished(struct delta *d, struct err *err)
 {
-    put(d, "CREATE TEMP TABLE vanished AS FROM gone g");
+    put(d, "CREATE TABLE vanished AS FROM gone g");
     if (d->read.count > 0) {
         put(d, " ANTI JOIN ");
         put_relation(d, &d->read, COLUMNS_KEY, err);
@@ -143,7 +143,7 @@ static bool find_again(struct delta *d, struct err *err)
 {
     if (d->read.count == 0 || !d->times_tell)
         return true;
-    put(d, "CREATE TEMP TABLE again AS SELECT DISTINCT ");
+    put(d, "CREATE TABLE again AS SELECT DISTINCT ");
     put_key(d, "r");
     put(d, " FROM (FROM ");
     put_relation(d, &d->read, COLUMNS_KEY, err);
@@ -167,10 +167,10 @@ static bool find_held(struct delta *d, struct err *err)
     if (!sync_open_relation(d->s, &d->s->plan.rest, &d->rest, err))
         return false;
     if (d->rest.count == 0) {
-        put(d, "CREATE TEMP TABLE held AS FROM vanished WHERE false");
+        put(d, "CREATE TABLE held AS FROM vanished WHERE false");
         return run(d, err);
     }
-    put(d, "CREATE TEMP TABLE held AS SELECT DISTINCT ");
+    put(d, "CREATE TABLE held AS SELECT DISTINCT ");
     put_key(d, "r");
     put(d, " FROM ");
     put_relation(d, &d->rest, COLUMNS_KEY, err);

@@ -101,6 +101,19 @@ static bool open_database(struct duck *d, const struct duck_settings *s, struct 
     return ok;
 }
 
+static bool set_session(struct duck *d, struct err *err)
+{
+    return duck_run(d, "SET TimeZone = 'UTC'", err) &&
+           duck_run(d, "SET errors_as_json = false", err);
+}
+
+bool duck_must_stop(const struct duck *d)
+{
+    if (d->must_stop != NULL && d->must_stop(d->arg))
+        return true;
+    return d->beside != NULL && duck_must_stop(d->beside);
+}
+
 bool duck_open(const struct duck_settings *s, struct duck **out, struct err *err)
 {
     struct duck *d = calloc(1, sizeof *d);
@@ -109,15 +122,35 @@ bool duck_open(const struct duck_settings *s, struct duck **out, struct err *err
     d->must_stop = s->must_stop;
     d->arg = s->arg;
     d->temp_directory = s->temp_directory;
-    bool ok = load_functions(d, s->library, err) && open_database(d, s, err) &&
-              duck_run(d, "SET TimeZone = 'UTC'", err) &&
-              duck_run(d, "SET errors_as_json = false", err);
+    bool ok = load_functions(d, s->library, err) && open_database(d, s, err) && set_session(d, err);
     if (!ok) {
         duck_close(d);
         return false;
     }
     *out = d;
     return true;
+}
+
+bool duck_open_beside(struct duck *d, bool (*must_stop)(void *arg), void *arg, struct duck **out,
+                      struct err *err)
+{
+    struct duck *other = calloc(1, sizeof *other);
+    if (other == NULL)
+        return err_no_memory(err);
+    *other = (struct duck){.beside = d,
+                           .f = d->f,
+                           .must_stop = must_stop,
+                           .arg = arg,
+                           .temp_directory = d->temp_directory};
+    bool ok = d->f.duckdb_connect(d->database, &other->connection) == DuckDBSuccess;
+    if (!ok)
+        err_set(err, SQLSTATE_INTERNAL_ERROR, "could not connect to DuckDB");
+    ok = ok && set_session(other, err);
+    if (ok)
+        *out = other;
+    else
+        duck_close(other);
+    return ok;
 }
 
 void duck_close(struct duck *d)
@@ -329,7 +362,7 @@ static bool execute(struct duck_result *r, struct err *err)
 {
     struct duck *d = r->d;
     for (;;) {
-        if (d->must_stop != NULL && d->must_stop(d->arg))
+        if (duck_must_stop(d))
             return err_set(err, SQLSTATE_QUERY_CANCELED, "canceling the task's run");
         duckdb_pending_state s = d->f.duckdb_pending_execute_task(r->pending);
         if (s == DUCKDB_PENDING_ERROR)
@@ -392,7 +425,7 @@ bool duck_next(struct duck_result *r, const struct duck_chunk **chunk, struct er
     if (r->raw != NULL)
         d->f.duckdb_destroy_data_chunk(&r->raw);
     *chunk = NULL;
-    if (d->must_stop != NULL && d->must_stop(d->arg))
+    if (duck_must_stop(d))
         return err_set(err, SQLSTATE_QUERY_CANCELED, "canceling the task's run");
     r->raw = d->f.duckdb_fetch_chunk(r->result);
     if (r->raw == NULL) {

@@ -2,7 +2,7 @@
  *
  * The library is loaded at run time by the job process alone (setting duckdb_library). A session is
  * an in-memory database that can reach local files and nothing else: no network, no extensions. It
- * is used by one thread. */
+ * is used by one thread; others open sessions beside it. */
 #ifndef HUDI_DUCK_H
 #define HUDI_DUCK_H
 
@@ -32,6 +32,10 @@ struct duck_settings {
 
 /* Errors: 58P01 library missing or not DuckDB, XX000 */
 MUST_USE bool duck_open(const struct duck_settings *s, struct duck **out, struct err *err);
+/* Another session of the same database, for another thread: it sees the tables of `d`, which must live
+ * longer. It stops when its own `must_stop` or that of `d` says so. */
+MUST_USE bool duck_open_beside(struct duck *d, bool (*must_stop)(void *arg), void *arg,
+                               struct duck **out, struct err *err);
 void duck_close(struct duck *d);
 
 /* Statements without rows that matter.

@@ -135,7 +135,7 @@ static bool flush(struct duck_append *ap, struct err *err)
     struct duck *d = ap->d;
     if (ap->row == 0)
         return true;
-    if (d->must_stop != NULL && d->must_stop(d->arg))
+    if (duck_must_stop(d))
         return err_set(err, SQLSTATE_QUERY_CANCELED, "canceling the task's run");
     for (size_t i = 0; i < ap->count; i++)
         set_sizes(d, &ap->columns[i]);
@@ -204,8 +204,8 @@ bool duck_append_open(struct duck *d, const char *table, struct duck_append **ou
     ap->d = d;
     arena_init(&ap->a, 0);
     bool ok = describe_table(ap, table, err);
-    if (ok && d->f.duckdb_appender_create_ext(d->connection, "temp", "main", table,
-                                              &ap->appender) != DuckDBSuccess)
+    if (ok && d->f.duckdb_appender_create_ext(d->connection, NULL, NULL, table, &ap->appender) !=
+                  DuckDBSuccess)
         ok = failed(ap, err);
     if (!ok || !make_chunk(ap, err)) {
         duck_append_close(ap, NULL);

@@ -10,6 +10,8 @@
 #include "duck.h"
 #include "task/job.h"
 
+/* The setting hudi_readers, with its default worked out: 1 to READERS_MAX. */
+unsigned duck_job_readers(const struct job *job);
 /* Both are closed in any case, first *out, then *scratch. */
 MUST_USE bool duck_job_open(struct job *job, struct arena *a, struct scratch *scratch,
                             struct duck **out, struct err *err);

@@ -81,6 +81,7 @@ struct functions {
 };
 
 struct duck {
+    struct duck *beside; /* borrows: whose database it is; NULL: its own */
     void *library;
     struct functions f;
     duckdb_database database;
@@ -91,6 +92,8 @@ struct duck {
     unsigned names;             /* given out by duck_next_name */
 };
 
+/* Has the session been told to stop? */
+bool duck_must_stop(const struct duck *d);
 /* Sets the error that DuckDB's text stands for; returns false. */
 bool duck_text_error(const char *text, struct err *err);
 

@@ -143,8 +143,7 @@ static bool open_table(struct log_load *l, const char *name, const char *columns
                        struct duck_append **out, struct err *err)
 {
     const char *table = arena_printf(l->arena, "%s%s", l->prefix, name);
-    const char *sql =
-        arena_printf(l->arena, "CREATE TEMP TABLE %s%s (%s)", l->prefix, name, columns);
+    const char *sql = arena_printf(l->arena, "CREATE TABLE %s%s (%s)", l->prefix, name, columns);
     if (table == NULL || sql == NULL)
         return err_no_memory(err);
     return duck_run(l->duck, sql, err) && duck_append_open(l->duck, table, out, err);

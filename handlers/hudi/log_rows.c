@@ -318,7 +318,7 @@ static bool make_table(struct log_rows *r, struct duck *d, const char *table, st
 {
     struct buf b;
     buf_init(&b, TABLE_SQL_BYTES);
-    buf_append_cstr(&b, "CREATE TEMP TABLE ");
+    buf_append_cstr(&b, "CREATE TABLE ");
     duck_put_name(&b, table);
     buf_append_cstr(&b, " (");
     for (size_t i = 0; i < r->type->nfields; i++) {

@@ -18,7 +18,7 @@
 
 struct log_rows;
 
-/* Makes the temporary table and starts to fill it.
+/* Makes the table and starts to fill it.
  * wanted   says which fields become columns; the others are skipped
  * Errors   as duck_run */
 MUST_USE bool log_rows_open(struct arena *a, struct duck *d, const char *table,

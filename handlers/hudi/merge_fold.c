@@ -163,7 +163,7 @@ static bool put_all_rows(struct merger *m, struct err *err)
 bool merge_fold(struct merger *m, struct err *err)
 {
     struct buf *b = &m->sql;
-    buf_printf(b, "CREATE TEMP TABLE %sfold AS WITH every AS (", m->r->prefix);
+    buf_printf(b, "CREATE TABLE %sfold AS WITH every AS (", m->r->prefix);
     if (!put_all_rows(m, err))
         return false;
     buf_append_cstr(b, "), live AS (SELECT *, max(CASE WHEN cut THEN seq END) "

@@ -138,7 +138,7 @@ void merge_put_source(struct buf *b, const struct relation *r, const struct rela
 static bool make_slices(struct merger *m, const char *const *bases, size_t count, struct err *err)
 {
     bool any = false;
-    buf_printf(&m->sql, "CREATE TEMP TABLE %sslice (slice INTEGER, base VARCHAR)", m->r->prefix);
+    buf_printf(&m->sql, "CREATE TABLE %sslice (slice INTEGER, base VARCHAR)", m->r->prefix);
     if (!merge_run_sql(m, err))
         return false;
     buf_printf(&m->sql, "INSERT INTO %sslice VALUES ", m->r->prefix);
@@ -220,7 +220,7 @@ static void put_log_keys(struct merger *m)
 static bool make_last(struct merger *m, struct err *err)
 {
     struct buf *b = &m->sql;
-    buf_printf(b, "CREATE TEMP TABLE %slast AS ", m->r->prefix);
+    buf_printf(b, "CREATE TABLE %slast AS ", m->r->prefix);
     if (!m->by_event) {
         buf_append_cstr(b, "SELECT slice, key, max(seq) AS seq, arg_max(deleted, seq) AS deleted, "
                            "true AS closed, NULL AS ord FROM (");
@@ -263,12 +263,12 @@ static bool make_kept(struct merger *m, struct err *err)
 {
     const char *p = m->r->prefix;
     buf_printf(&m->sql,
-               "CREATE TEMP TABLE %skept AS SELECT DISTINCT f.slice, f.key FROM %slast f "
+               "CREATE TABLE %skept AS SELECT DISTINCT f.slice, f.key FROM %slast f "
                "JOIN %sslice s ON s.slice = f.slice JOIN (",
                p, p, p);
     if (!m->by_event || m->folds || !put_base_keys(m)) {
         buf_clear(&m->sql);
-        buf_printf(&m->sql, "CREATE TEMP TABLE %skept (slice INTEGER, key VARCHAR)", p);
+        buf_printf(&m->sql, "CREATE TABLE %skept (slice INTEGER, key VARCHAR)", p);
         return merge_run_sql(m, err);
     }
     buf_append_cstr(&m->sql, ") b ON b.file = s.base AND b.key = f.key WHERE NOT f.closed AND "
@@ -280,7 +280,7 @@ static bool make_winner(struct merger *m, struct err *err)
 {
     const char *p = m->r->prefix;
     buf_printf(&m->sql,
-               "CREATE TEMP TABLE %swinner AS SELECT f.slice, f.key, f.seq, f.deleted, s.base "
+               "CREATE TABLE %swinner AS SELECT f.slice, f.key, f.seq, f.deleted, s.base "
                "FROM %slast f LEFT JOIN %sslice s ON s.slice = f.slice "
                "ANTI JOIN %skept k ON k.slice = f.slice AND k.key = f.key",
                p, p, p, p);

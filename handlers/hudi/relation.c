@@ -246,10 +246,9 @@ static void put_meta(struct buf *b, const struct relation_group *g, const char *
     buf_printf(b, " AS %s", alias);
 }
 
-bool relation_put_group(struct buf *b, const struct relation *r, size_t group,
-                        enum columns_part part, struct err *err)
+static bool put_rows(struct buf *b, const struct relation *r, const struct relation_group *g,
+                     enum columns_part part, struct err *err)
 {
-    const struct relation_group *g = &r->groups[group];
     size_t count = part == COLUMNS_KEY ? r->columns->key_count : r->columns->count;
     buf_append_cstr(b, "SELECT ");
     for (size_t i = 0; i < count; i++) {
@@ -264,6 +263,23 @@ bool relation_put_group(struct buf *b, const struct relation *r, size_t group,
     buf_append_cstr(b, " FROM ");
     merge_put_source(b, r, g);
     return true;
+}
+
+bool relation_put_group(struct buf *b, const struct relation *r, size_t group,
+                        enum columns_part part, struct err *err)
+{
+    return put_rows(b, r, &r->groups[group], part, err);
+}
+
+bool relation_put_files(struct buf *b, const struct relation *r, size_t group, size_t from,
+                        size_t to, enum columns_part part, struct err *err)
+{
+    struct relation_group g = r->groups[group];
+    if (g.paths != NULL) {
+        g.paths += from;
+        g.count = to - from;
+    }
+    return put_rows(b, r, &g, part, err);
 }
 
 /* The shape of the columns without files. */

@@ -69,6 +69,9 @@ MUST_USE bool relation_open(struct arena *a, struct duck *d, const struct hudi_t
  * Errors: 42804 a column cannot be stored */
 MUST_USE bool relation_put_group(struct buf *b, const struct relation *r, size_t group,
                                  enum columns_part part, struct err *err);
+/* The same for the files [from, to) of the group, where it has files. */
+MUST_USE bool relation_put_files(struct buf *b, const struct relation *r, size_t group, size_t from,
+                                 size_t to, enum columns_part part, struct err *err);
 /* Appends all groups as one parenthesised query; without files one without rows. */
 MUST_USE bool relation_put(struct buf *b, const struct relation *r, enum columns_part part,
                            struct err *err);

@@ -30,6 +30,7 @@ struct job_settings {                    /* from the configuration; borrowed, co
     int64_t hudi_scan_max_rows;          /* 0: no limit, as the next */
     int64_t hudi_scan_max_bytes;
     int64_t hudi_scan_keep_s;
+    unsigned hudi_readers;               /* 0: by the machine's cores */
     const char *duckdb_library;          /* path of libduckdb.so */
     const char *hudi_cache_dir;          /* local copies of objects; empty: the default folder */
     int64_t hudi_cache_bytes;            /* kept there at most */

@@ -4,7 +4,8 @@ rows into a like table with the same index.
 
     sync_bench.py [ROWS]         default 5000000; PGVENEER_BUILD names the build folder
 
-  direct    first run into an empty table, loaded directly
+  direct    first run into an empty table, loaded directly: with one reader (hudi_readers), and with two, as
+            all that follows
   staging   first run into a table with a trigger, through the staging table
   upsert    a commit that touches 10 % of the rows, spread over all file groups, against COPY of these
             10 % into an empty table
@@ -54,8 +55,9 @@ def seconds_of_copy(h, path, table):
     return time.monotonic() - start
 
 
-def run_job(h, task):
+def run_job(h, task, readers=2):
     """Seconds and peak memory in MiB of one run."""
+    h.write_config(hudi_readers=readers)
     settle(h)
     args = h.job_command(task)
     start = time.monotonic()
@@ -70,7 +72,7 @@ def run_job(h, task):
 
 
 def report(name, rows, seconds, baseline, memory):
-    print(f"{name:8} {rows:9} rows  {seconds:7.2f} s  {rows / seconds:9.0f} rows/s   COPY {baseline:7.2f} s "
+    print(f"{name:17} {rows:9} rows  {seconds:7.2f} s  {rows / seconds:9.0f} rows/s   COPY {baseline:7.2f} s "
           f"{rows / baseline:9.0f} rows/s   ratio {baseline / seconds:4.2f}   memory {memory:4.0f} MiB", flush=True)
 
 
@@ -79,17 +81,21 @@ def main():
         print(f"making a Hudi table of {ROWS} rows in {GROUPS} file groups", flush=True)
         h.writer("create", "t", "--key", "id", "--ordering", "at", "--groups", GROUPS, "--sql", rows_sql("true", "first"))
         h.foreign_table("ft", "t", COLUMNS)
+        create(h, "alone")
         create(h, "direct")
         create(h, "staging")
         h.sql("""CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
             CREATE TRIGGER nothing AFTER TRUNCATE ON public.staging EXECUTE FUNCTION public.nothing()""")
+        alone = run_job(h, h.submit("public.alone", "public.ft"), readers=1)
+        h.sql("DROP TABLE public.alone")
         first = h.submit("public.direct", "public.ft")
         direct = run_job(h, first)
         all_rows, some_rows = h.folder / "all.copy", h.folder / "some.copy"
         psql(h, f"\\copy public.direct TO '{all_rows}' (FORMAT binary)\n")
         copy_all = min(seconds_of_copy(h, all_rows, "copy_a"), seconds_of_copy(h, all_rows, "copy_b"))
         h.sql("DROP TABLE public.copy_a, public.copy_b")
-        report("direct", ROWS, direct[0], copy_all, direct[1])
+        report("direct, 1 reader", ROWS, alone[0], copy_all, alone[1])
+        report("direct, 2 readers", ROWS, direct[0], copy_all, direct[1])
         staging = run_job(h, h.submit("public.staging", "public.ft"))
         report("staging", ROWS, staging[0], copy_all, staging[1])
         h.sql("DROP TABLE public.staging")
