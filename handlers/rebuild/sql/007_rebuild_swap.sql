@@ -33,9 +33,9 @@ BEGIN
     END IF;
     IF hologres.partition_way(rel, actions) IS NOT NULL THEN
         FOR found IN SELECT conname FROM pg_constraint WHERE conrelid = rel AND contype = 'f'
-                        AND conparentid = 0 LOOP
-            RETURN NEXT ('0A000', format('foreign key "%s" cannot be carried over to a partitioned table yet',
-                         found.conname), 'Drop it, and add it again after the rebuild.')::hologres.problem;
+                        AND conparentid = 0 AND NOT convalidated LOOP
+            RETURN NEXT ('0A000', format('foreign key "%s" is not valid, as one of a partitioned table has to be',
+                         found.conname), 'Drop it or VALIDATE it first.')::hologres.problem;
         END LOOP;
     END IF;
     IF NOT has_schema_privilege(c.relowner, c.relnamespace, 'CREATE') THEN
@@ -53,13 +53,6 @@ BEGIN
                         SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))) LOOP
         RETURN NEXT ('0A000', format('publication "%s" would publish the copy, too', found.pubname),
                      'It publishes all tables, or all of a schema.')::hologres.problem;
-    END LOOP;
-    FOR found IN SELECT k.conname, hologres.qualified_name(k.conrelid) AS name FROM pg_constraint k
-                   JOIN pg_class o ON o.oid = k.conrelid
-                  WHERE k.confrelid = rel AND k.contype = 'f' AND k.conparentid = 0
-                    AND o.relkind = 'p' LOOP
-        RETURN NEXT ('0A000', format('foreign key "%s" of partitioned table %s refers to the table',
-                     found.conname, found.name), 'Drop it, and add it again after the rebuild.')::hologres.problem;
     END LOOP;
     IF EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = rel) THEN
         RETURN NEXT ('0A000', 'a subscription writes to the table', '')::hologres.problem;
@@ -469,11 +462,18 @@ BEGIN
                      format('%I.%I', (SELECT nspname FROM pg_namespace WHERE oid = e.stxnamespace),
                             e.stxname), e.oid, 'pg_statistic_ext') z WHERE e.stxrelid = r.relid;
     -- foreign keys, proved after the swap; those that were not stay so
-    FOR x IN SELECT k.*, o.relowner, pg_get_constraintdef(k.oid) AS definition
+    FOR x IN SELECT k.*, o.relowner, pg_get_constraintdef(k.oid) AS definition,
+                    CASE k.conrelid WHEN r.relid THEN n.relkind ELSE o.relkind END = 'p' AS of_parent
                FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
               WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
                 AND k.conparentid = 0 ORDER BY k.oid LOOP
         role := pg_get_userbyid(x.relowner);
+        IF x.of_parent THEN
+            statement := format('SELECT hologres.add_leaf_keys(%L, %L, %L)', hologres.qualified_name(x.conrelid),
+                                x.conname, x.definition);
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
         statement := format('ALTER TABLE %s ADD CONSTRAINT %I %s%s', hologres.qualified_name(x.conrelid),
             x.conname, x.definition, CASE WHEN x.convalidated THEN ' NOT VALID' ELSE '' END);
         RETURN NEXT;
@@ -546,7 +546,14 @@ AS $$
     UPDATE hologres.rebuild r SET plan = plan || jsonb_build_object('unproved', (
            SELECT coalesce(jsonb_agg(k.conname), '[]') FROM pg_constraint k
             WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
-              AND NOT k.convalidated))
+              AND NOT k.convalidated), 'parent_keys', (
+           SELECT coalesce(jsonb_agg(jsonb_build_object('table', hologres.qualified_name(k.conrelid), 'name', k.conname,
+                    'definition', pg_get_constraintdef(k.oid), 'role', pg_get_userbyid(o.relowner),
+                    'comment', obj_description(k.oid, 'pg_constraint'))), '[]')
+             FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
+             LEFT JOIN pg_class n ON n.oid = CASE k.conrelid WHEN r.relid THEN r.new_relid ELSE k.conrelid END
+            WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f' AND k.conparentid = 0
+              AND n.relkind = 'p'))
      WHERE r.query_id = id
 $$;
 
@@ -558,7 +565,9 @@ AS $$
            SELECT coalesce(jsonb_agg(jsonb_build_object('table', hologres.qualified_name(k.conrelid),
                     'name', k.conname, 'role', pg_get_userbyid(o.relowner))), '[]')
              FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
-            WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
+            WHERE (k.confrelid = r.relid OR k.conrelid IN (SELECT r.relid UNION ALL SELECT relid
+                                                             FROM pg_partition_tree(r.relid)))
+              AND k.contype = 'f' AND k.conparentid = 0
               AND NOT k.convalidated AND NOT r.plan -> 'unproved' ? k.conname))
      WHERE r.query_id = id
 $$;
@@ -620,6 +629,15 @@ AS $$
       FROM hologres.rebuild r, jsonb_array_elements(r.plan -> 'validate') v
      WHERE r.query_id = id AND EXISTS (SELECT FROM pg_constraint k WHERE k.conname = v ->> 'name'
            AND hologres.qualified_name(k.conrelid) = v ->> 'table' AND NOT k.convalidated)
+    UNION ALL
+    SELECT k ->> 'role', format('ALTER TABLE %s ADD CONSTRAINT %I %s', k ->> 'table', k ->> 'name', k ->> 'definition')
+      FROM hologres.rebuild r, jsonb_array_elements(r.plan -> 'parent_keys') k
+     WHERE r.query_id = id AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conname = k ->> 'name'
+           AND hologres.qualified_name(c.conrelid) = k ->> 'table')
+    UNION ALL
+    SELECT k ->> 'role', format('COMMENT ON CONSTRAINT %I ON %s IS %L', k ->> 'name', k ->> 'table', k ->> 'comment')
+      FROM hologres.rebuild r, jsonb_array_elements(r.plan -> 'parent_keys') k
+     WHERE r.query_id = id AND k ->> 'comment' IS NOT NULL
     UNION ALL
     SELECT NULL, format('DROP TABLE %s', hologres.qualified_name(r.old_relid))
       FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id

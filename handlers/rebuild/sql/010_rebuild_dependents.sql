@@ -163,6 +163,8 @@ AS $$
             'belongs to an extension'
         WHEN EXISTS (SELECT FROM pg_proc p WHERE p.oid = d.id AND d.kind = 'new function'
                         AND p.prokind NOT IN ('f', 'p')) THEN 'is an aggregate or a window function that uses the row type'
+        WHEN EXISTS (SELECT FROM pg_proc p, unnest(p.proconfig) s WHERE p.oid = d.id AND d.kind = 'new function'
+                        AND s ~ '^(role|session_authorization)=') THEN 'uses the row type and sets a role'
         WHEN EXISTS (SELECT FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.oid = d.id
                         AND d.kind = 'new function' AND (NOT has_language_privilege(d.owner, l.oid, 'USAGE')
                              OR NOT l.lanpltrusted AND l.lanname <> 'sql' OR p.proleakproof)
@@ -509,6 +511,19 @@ AS $$
                   CASE k.other WHEN rel THEN target ELSE hologres.qualified_name(k.other) END, k.clause)
       FROM hologres.added_keys(actions, path) k
 $$;
+
+-- A foreign key of a partitioned table cannot be added without proof, but those of its partitions can. Once
+-- these are proved, that of the parent takes them over without reading a row. By the owner.
+CREATE FUNCTION hologres.add_leaf_keys(parent text, name text, definition text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    leaf oid;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree(to_regclass(parent)) t WHERE t.isleaf AND t.level > 0 LOOP
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', hologres.qualified_name(leaf), name, definition);
+    END LOOP;
+END $$;
 
 -- Tries a foreign key between empty tables: `probe`, which is as the table will be, and one like the other table,
 -- on whose side the statement stands or not. Nothing of it stays. NULL: PostgreSQL takes it, or nothing is known.

@@ -247,9 +247,40 @@ def default_privileges(r):
                     f"relname <> '{t}_seen' AND relacl::text LIKE '%p_reader%'"), "", "afterwards")
 
 
+def keys_of_partitions(r):
+    """Foreign keys of a table that becomes partitioned, both ways, and of a partitioned table that refers to it."""
+    r.sql("""CREATE TABLE q_country (id int PRIMARY KEY); INSERT INTO q_country VALUES (1), (2);
+        CREATE TABLE q (id int, ds text NOT NULL, country int CONSTRAINT "Of country" REFERENCES q_country ON DELETE CASCADE, boss int, boss_ds text,
+            PRIMARY KEY (id, ds), CONSTRAINT of_boss FOREIGN KEY (boss, boss_ds) REFERENCES q DEFERRABLE);
+        COMMENT ON CONSTRAINT "Of country" ON q IS 'of the key';
+        INSERT INTO q SELECT i, 'd' || i % 3, 1 + i % 2, CASE WHEN i > 3 THEN 3 END, CASE WHEN i > 3 THEN 'd0' END FROM generate_series(1, 30) i;
+        CREATE TABLE q_order (id int, q int, ds text, CONSTRAINT of_q FOREIGN KEY (q, ds) REFERENCES q ON UPDATE CASCADE);
+        CREATE TABLE q_parted (id int, q int, ds text, CONSTRAINT of_q FOREIGN KEY (q, ds) REFERENCES q) PARTITION BY RANGE (id);
+        CREATE TABLE q_parted_1 PARTITION OF q_parted FOR VALUES FROM (0) TO (100) PARTITION BY LIST (ds);
+        CREATE TABLE q_parted_11 PARTITION OF q_parted_1 DEFAULT; CREATE TABLE q_parted_2 PARTITION OF q_parted FOR VALUES FROM (100) TO (200);
+        INSERT INTO q_order VALUES (1, 1, 'd1'); INSERT INTO q_parted VALUES (1, 1, 'd1'), (101, 2, 'd2')""")
+    text = """SELECT string_agg(concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid), convalidated, obj_description(oid, 'pg_constraint')), E'\n'
+        ORDER BY conrelid::regclass::text, conname) FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND
+        (conrelid::regclass::text LIKE 'q%' OR confrelid::regclass::text LIKE 'q%')"""
+    before = r.sql(text)
+    for action in ("SET (fillfactor = 90)", "TO LOGICAL PARTITION BY LIST (ds)", "ALTER country TYPE bigint"):
+        r.rebuild(f"ASYNC REBUILD TABLE q {action}")
+        equal(r.sql(text), before, action)
+        equal(r.sql("SELECT string_agg(concat_ws(' ', conname, conrelid::regclass, confrelid::regclass, conparentid), ', ') FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND NOT convalidated"), "", "proved")
+        equal(r.sql_error("INSERT INTO q VALUES (100, 'd0', 9)").sqlstate, "23503", "out")
+        equal(r.sql_error("DELETE FROM q WHERE id = 3").sqlstate, "23503", "to itself")
+        equal(r.sql_error("INSERT INTO q_order VALUES (2, 77, 'x')").sqlstate, "23503", "in")
+        equal(r.sql_error("INSERT INTO q_parted VALUES (102, 77, 'x')").sqlstate, "23503", "in, of a partition")
+        equal(r.sql_error("DELETE FROM q WHERE id = 1").sqlstate, "23503", "in")
+    r.sql("DELETE FROM q_parted WHERE q = 2; INSERT INTO q VALUES (200, 'new', 2); UPDATE q SET ds = 'd9' WHERE id = 200")
+    r.sql("CREATE TABLE q9 (id int, ds text, c int, PRIMARY KEY (id, ds)); ALTER TABLE q9 ADD CONSTRAINT later FOREIGN KEY (c) REFERENCES q_country NOT VALID")
+    e = r.sql_error("ASYNC REBUILD TABLE q9 TO PARTITION BY LIST (ds)")
+    equal((e.sqlstate, 'foreign key "later" is not valid' in str(e)), ("0A000", True), str(e))
+
+
 TESTS = {"views of changed columns": changed_views, "rules on views": rules_on_views, "refused views": changed_views_refused,
          "BEGIN ATOMIC": bodies, "row types": row_types, "policies and rules of others": others, "sequences": identity_readers,
-         "in the way of a type": in_the_way, "new keys": new_keys, "added columns": added_columns, "default privileges": default_privileges}
+         "in the way of a type": in_the_way, "new keys": new_keys, "added columns": added_columns, "default privileges": default_privileges, "keys of partitions": keys_of_partitions}
 with Rebuild() as r:
     for name, test in TESTS.items():
         if not sys.argv[1:] or name in sys.argv[1:]:
