@@ -10,8 +10,14 @@
 #include "proxy/gate.h"
 #include "proxy/lexer.h"
 
-static const char *const words[] = {"u&\"",     "hudi",  "foreign",       "server",
-                                    "pg_task_", "useft", "pg_show_custom"};
+#include "hudi/handler.h"
+#include "parallel_cursor/handler.h"
+#include "rebuild/handler.h"
+#include "task/handler.h"
+
+static const struct handler *const handlers[] = {&task_handler, &hudi_handler, &rebuild_handler,
+                                                 &parallel_cursor_handler};
+#define MAX_WORDS 200
 
 static double now_ns(void)
 {
@@ -63,7 +69,7 @@ static double measure_lexer(struct slice text)
 static double measure_gate(struct slice text)
 {
     static const struct handler none = {.name = "none"};
-    static const struct handler *const handlers[] = {&none};
+    static const struct handler *const nobody[] = {&none};
     const struct gate_session s = {.standard_conforming_strings = true};
     struct gate *g;
     struct gate_result r;
@@ -71,7 +77,7 @@ static double measure_gate(struct slice text)
     struct err err;
     double best = 1e18;
     size_t rounds = 1 + 2000000 / (10 + text.len);
-    if (!gate_new(handlers, 1, &g, &err))
+    if (!gate_new(nobody, 1, &g, &err))
         abort();
     arena_init(&a, 0);
     for (int run = 0; run < 7; run++) {
@@ -89,12 +95,29 @@ static double measure_gate(struct slice text)
     return best;
 }
 
+/* The words that the proxy looks for. */
+static size_t collect_words(const char **words)
+{
+    size_t n = 0;
+    words[n++] = "u&\"";
+    for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
+        for (size_t k = 0; k < handlers[i]->anchor_count && n < MAX_WORDS; k++)
+            words[n++] = handlers[i]->anchors[k];
+    return n;
+}
+
 int main(void)
 {
+    const char *words[MAX_WORDS];
     static const char pgbench[] = "SELECT abalance FROM pgbench_accounts WHERE aid = 4711423;";
     static const char update[] =
         "UPDATE pgbench_accounts SET abalance = abalance + -1234 WHERE aid = "
         "4711423 AND filler <> 'x' RETURNING 1";
+    static const char join[] =
+        "SELECT o.id, o.customer_id, sum(l.price * l.quantity) AS total FROM orders o JOIN "
+        "order_lines l ON l.order_id = o.id LEFT JOIN customers c ON c.id = o.customer_id WHERE "
+        "o.created_at >= now() - interval '30 days' AND c.region IN ('north', 'south') GROUP BY "
+        "o.id, o.customer_id HAVING count(*) > 2 ORDER BY total DESC LIMIT 50";
     static char insert[1 << 20];
     struct prefilter *p;
     struct err err;
@@ -103,9 +126,9 @@ int main(void)
         n += (size_t)snprintf(insert + n, sizeof insert - n,
                               "%s(%zu, 'some text with no word of ours', now())",
                               n == 0 ? "INSERT INTO t VALUES " : ", ", n);
-    const struct slice texts[] = {slice_cstr(pgbench), slice_cstr(update), slice_of(insert, 2048),
-                                  slice_of(insert, n)};
-    if (!prefilter_new(words, sizeof words / sizeof words[0], &p, &err))
+    const struct slice texts[] = {slice_cstr(pgbench), slice_cstr(update), slice_cstr(join),
+                                  slice_of(insert, 2048), slice_of(insert, n)};
+    if (!prefilter_new(words, collect_words(words), &p, &err))
         return EXIT_FAILURE;
     prefilter_scan *vector = prefilter_find_vector_scan();
     printf("%10s %14s %14s %14s %14s\n", "bytes", "vectors ns", "by bytes ns", "lexer ns",
