@@ -36,6 +36,8 @@ struct hudi_table {
     bool url_encoded;
     bool drops_partition_columns; /* partition columns stand in the path alone */
     bool has_meta_fields;
+    bool partition_is_value; /* folders are named by the columns' values as they are, not by something
+                                made of them (key generators Simple and Complex) */
     bool names_keys;             /* the key of a single field may be written "name:value" */
     struct merge_mode merge;     /* of a merge-on-read table */
     bool timeline_is_utc;        /* hoodie.table.timeline.timezone */

@@ -21,7 +21,7 @@ struct names {
     size_t count, room;
 };
 
-struct reach {
+struct walk {
     struct arena *arena;
     const struct reach_table *table;
     struct names words; /* that may be columns */
@@ -30,7 +30,8 @@ struct reach {
     size_t stars;       /* without a name before them */
     size_t listed;      /* of them: in a SELECT list whose FROM does not hold the table */
     bool found;         /* the table is named */
-    bool in_doubt;
+    bool unknown;       /* a statement that may run others */
+    bool in_doubt;      /* about columns */
 };
 
 static const char *const known_statements[] = {
@@ -47,7 +48,7 @@ static bool has(const struct names *n, const char *name)
     return false;
 }
 
-static void add(struct reach *r, struct names *n, const char *name)
+static void add(struct walk *r, struct names *n, const char *name)
 {
     if (name == NULL || has(n, name))
         return;
@@ -61,19 +62,19 @@ static void add(struct reach *r, struct names *n, const char *name)
 }
 
 /* Letter case beyond ASCII is the server's matter: such names are not compared. */
-static void add_row(struct reach *r, const char *name)
+static void add_row(struct walk *r, const char *name)
 {
     for (const char *c = name; c != NULL && *c != '\0'; c++)
         r->in_doubt |= (unsigned char)*c >= 0x80;
     add(r, &r->rows, name);
 }
 
-static bool is_table(const struct reach *r, const struct json_val *range)
+bool reach_is_table(const struct reach_table *t, const struct json_val *range)
 {
     const char *name = json_as_text(json_find(range, "relname"));
     const char *schema = json_as_text(json_find(range, "schemaname"));
-    return name != NULL && strcmp(name, r->table->name) == 0 &&
-           (schema == NULL || strcmp(schema, r->table->schema) == 0);
+    return name != NULL && strcmp(name, t->name) == 0 &&
+           (schema == NULL || strcmp(schema, t->schema) == 0);
 }
 
 static bool is_known(const char *statement)
@@ -96,26 +97,26 @@ static bool renames(const struct json_val *item)
     return json_count(json_find(json_find(item, "alias"), "colnames")) > 0;
 }
 
-static void note_range(struct reach *r, const struct json_val *range)
+static void note_range(struct walk *r, const struct json_val *range)
 {
     const char *name = json_as_text(json_find(range, "relname")), *alias = alias_of(range);
     add_row(r, name);
-    if (!is_table(r, range))
+    if (!reach_is_table(r->table, range))
         return;
     r->found = true;
     r->in_doubt |= renames(range);
     add(r, &r->own, alias == NULL ? name : alias);
 }
 
-static void note_join(struct reach *r, const struct json_val *join)
+static void note_join(struct walk *r, const struct json_val *join)
 {
     r->in_doubt |= json_as_bool(json_find(join, "isNatural"), false) || renames(join);
     add(r, &r->own, alias_of(join));
 }
 
-static void note(struct reach *r, const struct json_val *v);
+static void note(struct walk *r, const struct json_val *v);
 
-static void note_object(struct reach *r, const struct json_val *v)
+static void note_object(struct walk *r, const struct json_val *v)
 {
     if (json_find(v, "relname") != NULL)
         note_range(r, v);
@@ -126,7 +127,7 @@ static void note_object(struct reach *r, const struct json_val *v)
         const struct json_val *value = json_value(it);
         if (key[0] <= 'Z' &&
             slice_ends_with(slice_cstr(key), "Stmt")) /* not the field selectStmt */
-            r->in_doubt |= !is_known(key);
+            r->unknown |= !is_known(key);
         else if (strcmp(key, "String") == 0)
             add(r, &r->words, json_as_text(json_find(value, "sval")));
         else if (strcmp(key, "JoinExpr") == 0)
@@ -135,7 +136,7 @@ static void note_object(struct reach *r, const struct json_val *v)
     }
 }
 
-static void note(struct reach *r, const struct json_val *v)
+static void note(struct walk *r, const struct json_val *v)
 {
     if (json_kind_of(v) == JSON_KIND_OBJECT)
         note_object(r, v);
@@ -145,10 +146,10 @@ static void note(struct reach *r, const struct json_val *v)
 
 /* ---- what is reached ---- */
 
-static bool from_holds_table(const struct reach *r, const struct json_val *item)
+static bool from_holds_table(const struct walk *r, const struct json_val *item)
 {
     const struct json_val *join = json_find(item, "JoinExpr");
-    return is_table(r, json_find(item, "RangeVar")) ||
+    return reach_is_table(r->table, json_find(item, "RangeVar")) ||
            (join != NULL && (from_holds_table(r, json_find(join, "larg")) ||
                              from_holds_table(r, json_find(join, "rarg"))));
 }
@@ -158,7 +159,7 @@ static bool is_star(const struct json_val *fields)
     return json_count(fields) == 1 && json_find(json_at(fields, 0), "A_Star") != NULL;
 }
 
-static void judge_list(struct reach *r, const struct json_val *select)
+static void judge_list(struct walk *r, const struct json_val *select)
 {
     const struct json_val *list = json_find(select, "targetList"),
                           *from = json_find(select, "fromClause");
@@ -172,7 +173,7 @@ static void judge_list(struct reach *r, const struct json_val *select)
     }
 }
 
-static bool is_column(const struct reach *r, const char *name)
+static bool is_column(const struct walk *r, const char *name)
 {
     for (size_t i = 0; i < r->table->count; i++)
         if (strcmp(r->table->columns[i], name) == 0)
@@ -185,7 +186,7 @@ static const char *field(const struct json_val *fields, size_t i)
     return json_as_text(json_find(json_find(json_at(fields, i), "String"), "sval"));
 }
 
-static void judge_column(struct reach *r, const struct json_val *fields)
+static void judge_column(struct walk *r, const struct json_val *fields)
 {
     size_t n = json_count(fields);
     const char *name = n == 0 ? NULL : field(fields, n - 1);
@@ -201,7 +202,7 @@ static void judge_column(struct reach *r, const struct json_val *fields)
         r->in_doubt |= has(&r->rows, name);
 }
 
-static void judge(struct reach *r, const struct json_val *v)
+static void judge(struct walk *r, const struct json_val *v)
 {
     if (json_find(v, "targetList") != NULL) /* the arms of a UNION have no key "SelectStmt" */
         judge_list(r, v);
@@ -214,13 +215,15 @@ static void judge(struct reach *r, const struct json_val *v)
         judge(r, json_at(v, i));
 }
 
-bool reach_columns(struct arena *a, const struct json_val *tree, const struct reach_table *t,
-                   bool *names)
+enum reach reach_columns(struct arena *a, const struct json_val *tree, const struct reach_table *t,
+                         bool *names)
 {
-    struct reach r = {.arena = a, .table = t};
+    struct walk r = {.arena = a, .table = t};
     note(&r, tree);
     judge(&r, tree);
     for (size_t i = 0; i < t->count; i++)
         names[i] = has(&r.words, t->columns[i]);
-    return r.found && !r.in_doubt && r.stars == r.listed;
+    if (!r.found || r.unknown)
+        return REACH_UNKNOWN;
+    return r.in_doubt || r.stars != r.listed ? REACH_ROWS : REACH_COLUMNS;
 }

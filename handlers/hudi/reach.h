@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/attr.h"
+#include "base/err.h"
 #include "base/json.h"
 
 struct reach_table {
@@ -19,10 +20,17 @@ struct reach_table {
     size_t count;
 };
 
+enum reach {
+    REACH_UNKNOWN, /* the text does not tell how the table is read: all columns, all rows */
+    REACH_ROWS,    /* rows are reached as a whole: all columns */
+    REACH_COLUMNS
+};
+
 /* tree   of inner_sql_read: one or several statements, all of which count
- * names  `count` members: is the column reached?
- * False: in doubt, all columns are. */
-MUST_USE bool reach_columns(struct arena *a, const struct json_val *tree,
-                            const struct reach_table *t, bool *names);
+ * names  `count` members. COLUMNS: is the column reached? */
+enum reach reach_columns(struct arena *a, const struct json_val *tree, const struct reach_table *t,
+                         bool *names);
+/* Does this RangeVar of a tree name the table? */
+bool reach_is_table(const struct reach_table *t, const struct json_val *range);
 
 #endif

@@ -25,6 +25,8 @@
 #include "relation.h"
 #include "request.h"
 #include "scan_columns.h"
+#include "scan_partitions.h"
+#include "scan_window.h"
 #include "store.h"
 #include "timeline.h"
 
@@ -37,14 +39,17 @@ struct scan {
     struct arena *a;
     const char *relid;        /* of the foreign table, as text */
     const char *after, *upto; /* the window; NULL: none, to the newest */
-    const char *key;          /* of the copy */
+    const char *whole_key;    /* of the copy of all partitions */
+    const char *key;          /* of the copy; differs when it has some of them */
     const char *said;         /* tells the statement from others; NULL: there is none */
     const char *checked;      /* time before the store was looked at */
     struct objstore *store;   /* owns */
     struct hudi_table table;
     struct hudi_plan plan;
     struct apply_target view; /* the columns that the foreign table declares */
-    bool *wanted;             /* of them; NULL: all */
+    struct scan_needs needs;
+    struct scan_conditions conditions;
+    struct hudi_slices all; /* `plan.read` before partitions were taken out */
     struct columns columns;
     struct duck *duck; /* owns */
     struct scratch scratch;
@@ -71,21 +76,15 @@ static bool read_params(struct scan *s, struct err *err)
         return false;
     bool found = pgresult_rows(r) == 1 && pgresult_value(r, 0, 0) != NULL;
     bool said = found && pgresult_value(r, 0, 2) != NULL;
-    s->key = found ? arena_copy_cstr(s->a, pgresult_value(r, 0, 0)) : NULL;
+    s->whole_key = found ? arena_copy_cstr(s->a, pgresult_value(r, 0, 0)) : NULL;
     s->checked = found ? arena_copy_cstr(s->a, pgresult_value(r, 0, 1)) : NULL;
     s->said = said ? arena_copy_cstr(s->a, pgresult_value(r, 0, 2)) : NULL;
     pgresult_free(r);
     if (!found)
         return err_set(err, SQLSTATE_UNDEFINED_TABLE, "foreign table with OID %s does not exist",
                        s->relid);
-    bool copied = s->key != NULL && s->checked != NULL && (s->said != NULL || !said);
+    bool copied = s->whole_key != NULL && s->checked != NULL && (s->said != NULL || !said);
     return copied || err_no_memory(err);
-}
-
-static bool is_behind(const char *time, const char *limit)
-{
-    char a[INSTANT_KEY_SIZE], b[INSTANT_KEY_SIZE];
-    return instant_key_read(time, a) && instant_key_read(limit, b) && strcmp(a, b) > 0;
 }
 
 static bool check_plan(const struct scan *s, struct err *err)
@@ -94,12 +93,31 @@ static bool check_plan(const struct scan *s, struct err *err)
         err_set(err, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE, "the Hudi table is being restored");
         return err_hint(err, "Try again when the restore is complete.");
     }
-    if (s->upto != NULL && s->plan.to != NULL && is_behind(s->plan.to, s->upto) &&
+    if (s->upto != NULL && s->plan.to != NULL && scan_window_is_behind(s->plan.to, s->upto) &&
         s->table.layout == 1) {
         err_set(err, SQLSTATE_UNDEFINED_FILE, "the state of the Hudi table at %s is gone", s->upto);
         return err_detail(err, "Files that it needs were cleaned.");
     }
     return true;
+}
+
+/* Partitions in which no row meets the conditions are not read. */
+static bool prune(struct scan *s, struct err *err)
+{
+    const char *kept;
+    struct pgresult *r;
+    s->key = s->whole_key;
+    s->all = s->plan.read;
+    if (!scan_partitions_prune(s->a, &s->table, &s->conditions, &s->plan.read, &kept, err))
+        return false;
+    const char *values[] = {s->whole_key, kept};
+    if (kept == NULL)
+        return true;
+    if (!pgclient_query(s->job->db, "SELECT $1 || ':' || pg_catalog.md5($2)", 2, values, &r, err))
+        return false;
+    s->key = arena_copy_cstr(s->a, pgresult_value(r, 0, 0));
+    pgresult_free(r);
+    return s->key != NULL || err_no_memory(err);
 }
 
 static bool make_plan(struct scan *s, struct err *err)
@@ -114,7 +132,7 @@ static bool make_plan(struct scan *s, struct err *err)
     if (s->plan.kind == HUDI_PLAN_RECONCILE && s->upto != NULL &&
         !hudi_plan_between(s->a, &s->table, NULL, s->upto, &s->plan, err))
         return false;
-    return check_plan(s, err);
+    return check_plan(s, err) && prune(s, err);
 }
 
 static bool open_table(struct scan *s, struct err *err)
@@ -123,72 +141,19 @@ static bool open_table(struct scan *s, struct err *err)
            hudi_table_open(s->a, s->store, &s->table, err) && make_plan(s, err);
 }
 
-/* ---- the rows of the window ---- */
-
-static size_t find_instant(const struct hudi_names *all, const char *time)
-{
-    for (size_t i = 0; time != NULL && i < all->count; i++)
-        if (strcmp(all->items[i], time) == 0)
-            return i;
-    return SIZE_MAX;
-}
-
-/* Commits are in the timeline's order; a start that is none of them is a time. */
-static bool is_in_window(const struct scan *s, const struct hudi_names *all, size_t start, size_t i)
-{
-    return start == SIZE_MAX ? is_behind(all->items[i], s->after) : i > start;
-}
-
-/* Rows of archived commits have no instant on the timeline any more: their time tells. */
-static void put_archived(struct buf *b, const struct hudi_names *all, const char *after)
-{
-    char key[INSTANT_KEY_SIZE];
-    if (!instant_key_read(after, key))
-        return;
-    buf_append_cstr(b, " OR (rpad(ct, 17, '9') > ");
-    duck_put_text(b, key);
-    buf_append_cstr(b, " AND ct NOT IN (''");
-    for (size_t i = 0; i < all->count; i++) {
-        buf_append_cstr(b, ", ");
-        duck_put_text(b, all->items[i]);
-    }
-    buf_append_cstr(b, "))");
-}
-
-static bool choose_rows(struct scan *s, struct err *err)
-{
-    struct hudi_names all;
-    struct buf b;
-    if (s->after == NULL || s->plan.kind == HUDI_PLAN_NOTHING)
-        return true;
-    if (!hudi_instants_list(s->a, &s->table, &all, err))
-        return false;
-    size_t start = find_instant(&all, s->after), end = find_instant(&all, s->plan.to);
-    buf_init(&b, SCAN_SQL_BYTES);
-    buf_append_cstr(&b, "ct IN (''");
-    for (size_t i = 0; i < all.count && (end == SIZE_MAX || i <= end); i++) {
-        if (!is_in_window(s, &all, start, i))
-            continue;
-        buf_append_cstr(&b, ", ");
-        duck_put_text(&b, all.items[i]);
-    }
-    buf_append_cstr(&b, ")");
-    if (start == SIZE_MAX)
-        put_archived(&b, &all, s->after);
-    const char *text = buf_cstr(&b);
-    s->where = text == NULL ? NULL : arena_copy_cstr(s->a, text);
-    buf_fini(&b);
-    return s->where != NULL || err_no_memory(err);
-}
-
 /* ---- columns ---- */
 
 static bool read_view(struct scan *s, struct err *err)
 {
     uint32_t oid = (uint32_t)strtoul(s->relid, NULL, 10);
     const char *statement = json_as_text(json_find(s->job->params, "statement"));
-    return apply_target_describe(s->a, s->job->db, oid, &s->view, err) &&
-           scan_columns_find(s->a, s->job, s->relid, statement, s->view.count, &s->wanted, err);
+    if (!apply_target_describe(s->a, s->job->db, oid, &s->view, err) ||
+        !scan_columns_find(s->a, s->job, s->relid, statement, s->view.count, &s->needs, err))
+        return false;
+    s->conditions = (struct scan_conditions){.items = s->needs.conditions, .view = &s->view};
+    if (json_as_bool(json_find(s->job->params, "rows"), false))
+        s->conditions.count = s->needs.condition_count;
+    return true;
 }
 
 static bool choose_columns(struct scan *s, struct err *err)
@@ -201,7 +166,7 @@ static bool choose_columns(struct scan *s, struct err *err)
         return err_no_memory(err);
     for (size_t i = 0; i < n; i++) {
         const struct apply_column *c = &s->view.columns[i];
-        if (s->wanted != NULL && !s->wanted[i])
+        if (s->needs.wanted != NULL && !s->needs.wanted[i])
             continue;
         for (size_t k = 0; k < s->table.record_key.count; k++) /* for error messages */
             if (strcasecmp(s->table.record_key.items[k], c->name) == 0)
@@ -346,13 +311,13 @@ static const char *state_of(struct scan *s)
     return s->plan.to == NULL ? "" : arena_printf(s->a, "%s/%s", s->plan.to, s->plan.to_completed);
 }
 
-static bool check_copy(struct scan *s, bool *fresh, struct err *err)
+static bool check_one(struct scan *s, const char *key, bool *fresh, struct err *err)
 {
     const char *needed = NULL;
     struct pgresult *r;
-    if (!scan_columns_write(s->a, s->wanted, s->view.count, &needed, err))
+    if (!scan_columns_write(s->a, s->needs.wanted, s->view.count, &needed, err))
         return false;
-    const char *values[] = {s->key, state_of(s), s->checked, needed, s->said};
+    const char *values[] = {key, state_of(s), s->checked, needed, s->said};
     if (!pgclient_query(s->job->db,
                         "SELECT pgveneer.check_hudi_copy($1, $2, $3::pg_catalog.timestamptz,"
                         "                                $4::pg_catalog.int2[], $5)",
@@ -361,6 +326,12 @@ static bool check_copy(struct scan *s, bool *fresh, struct err *err)
     *fresh = pgresult_bool(r, 0, 0);
     pgresult_free(r);
     return true;
+}
+
+static bool check_copy(struct scan *s, bool *fresh, struct err *err)
+{
+    return check_one(s, s->whole_key, fresh, err) &&
+           (*fresh || s->key == s->whole_key || check_one(s, s->key, fresh, err));
 }
 
 /* Waits for others who make the copy. behind: they know more than the plan does. */
@@ -374,7 +345,7 @@ static bool lock_copy(struct scan *s, bool *behind, struct err *err)
                         2, values, &r, err))
         return false;
     *behind = pgresult_bool(r, 0, 0);
-    scan_columns_add(s->wanted, s->view.count, pgresult_value(r, 0, 1));
+    scan_columns_add(s->needs.wanted, s->view.count, pgresult_value(r, 0, 1));
     if (*behind)
         s->checked = arena_copy_cstr(s->a, pgresult_value(r, 0, 2));
     pgresult_free(r);
@@ -390,7 +361,7 @@ static bool put_copy(struct scan *s, struct err *err)
     snprintf(bytes, sizeof bytes, "%lld", (long long)s->byte_count);
     snprintf(every, sizeof every, "%lld s", (long long)(keep < 5 ? keep : keep / 2 + 1));
     snprintf(files, sizeof files, "%zu", objstore_fetch_count(s->store));
-    if (!scan_columns_write(s->a, s->wanted, s->view.count, &with, err))
+    if (!scan_columns_write(s->a, s->needs.wanted, s->view.count, &with, err))
         return false;
     const char *values[] = {s->key,     s->relid, s->name, state_of(s), rows, bytes,
                             s->checked, every,    with,    s->said,     files};
@@ -401,12 +372,30 @@ static bool put_copy(struct scan *s, struct err *err)
                           ARRAY_LEN(values), values, NULL, err);
 }
 
+static bool open_relation(struct scan *s, struct err *err)
+{
+    return relation_open(s->a, s->duck, &s->table, &s->columns, &s->plan.read, &s->relation, err);
+}
+
+/* Once the files are open, their types may say that folders must not be compared. */
+static bool open_rows(struct scan *s, struct err *err)
+{
+    if (!open_relation(s, err))
+        return false;
+    if (s->key == s->whole_key || scan_partitions_are_right(&s->conditions, &s->relation))
+        return true;
+    s->conditions.count = 0;
+    s->key = s->whole_key;
+    s->plan.read = s->all;
+    return open_relation(s, err);
+}
+
 static bool load(struct scan *s, struct err *err)
 {
     job_phase(s->job, "read");
-    if (!choose_columns(s, err) || !choose_rows(s, err) ||
-        !duck_job_open(s->job, s->a, &s->scratch, &s->duck, err) ||
-        !relation_open(s->a, s->duck, &s->table, &s->columns, &s->plan.read, &s->relation, err))
+    if (!choose_columns(s, err) ||
+        !scan_window_write(s->a, &s->table, &s->plan, s->after, &s->where, err) ||
+        !duck_job_open(s->job, s->a, &s->scratch, &s->duck, err) || !open_rows(s, err))
         return false;
     job_phase(s->job, "stage");
     return make_copy(s, err) && fill_copy(s, err) && put_copy(s, err);
@@ -435,7 +424,7 @@ static bool make_alone(struct scan *s, struct err *err)
 static bool bring(struct scan *s, struct err *err)
 {
     bool fresh;
-    if (!read_params(s, err) || !open_table(s, err) || !read_view(s, err) ||
+    if (!read_params(s, err) || !read_view(s, err) || !open_table(s, err) ||
         !check_copy(s, &fresh, err))
         return false;
     return fresh || (job_begin(s->job, err) && make_alone(s, err) && job_commit_step(s->job, err) &&

@@ -13,28 +13,45 @@
 #define ARRAY_TEXT_BYTES ((size_t)1 << 20)
 
 static const char columns_query[] =
-    "SELECT n.nspname, c.relname, a.attname, t.typtype = 'd' OR a.attname ~ '[^\\x01-\\x7f]'"
+    "SELECT n.nspname, c.relname, a.attname, t.typtype = 'd' OR a.attname ~ '[^\\x01-\\x7f]',"
+    "       coalesce(k.collisdeterministic, true)"
     "  FROM pg_catalog.pg_class c"
     "  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     "  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
     "  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+    "  LEFT JOIN pg_catalog.pg_collation k ON k.oid = a.attcollation"
     " WHERE c.oid = $1::pg_catalog.oid ORDER BY a.attnum";
 
-static bool read_tree(struct arena *a, const char *statement, const struct reach_table *t,
-                      bool *names)
+/* What a collation takes for equal need not be so byte by byte: such conditions are left out. */
+static void drop_conditions(struct scan_needs *n, const struct pgresult *r)
 {
-    struct json *tree;
-    struct err err;
-    if (!inner_sql_read(slice_cstr(statement), &tree, &err))
-        return false;
-    bool known = reach_columns(a, json_root(tree), t, names);
-    json_free(tree);
-    return known;
+    size_t kept = 0;
+    for (size_t i = 0; i < n->condition_count; i++)
+        if (pgresult_bool(r, n->conditions[i].column, 4))
+            n->conditions[kept++] = n->conditions[i];
+    n->condition_count = kept;
 }
 
-/* *known: false, in doubt. */
+/* A text that cannot be read is in doubt. */
+static bool read_tree(struct arena *a, const char *statement, const struct reach_table *t,
+                      bool *names, struct scan_needs *out, struct err *err)
+{
+    struct json *tree;
+    struct err why;
+    bool ok = true;
+    if (!inner_sql_read(slice_cstr(statement), &tree, &why))
+        return true;
+    enum reach how = reach_columns(a, json_root(tree), t, names);
+    if (how == REACH_COLUMNS)
+        out->wanted = names;
+    if (how != REACH_UNKNOWN)
+        ok = reach_rows(a, json_root(tree), t, &out->conditions, &out->condition_count, err);
+    json_free(tree);
+    return ok;
+}
+
 static bool find(struct arena *a, const struct pgresult *r, const char *statement, bool *names,
-                 bool *known, struct err *err)
+                 struct scan_needs *out, struct err *err)
 {
     size_t count = pgresult_rows(r);
     const char **columns = arena_alloc_array(a, count, sizeof *columns);
@@ -43,7 +60,9 @@ static bool find(struct arena *a, const struct pgresult *r, const char *statemen
     for (size_t i = 0; i < count; i++)
         columns[i] = pgresult_value(r, i, 2);
     struct reach_table t = {pgresult_value(r, 0, 0), pgresult_value(r, 0, 1), columns, count};
-    *known = read_tree(a, statement, &t, names);
+    if (!read_tree(a, statement, &t, names, out, err))
+        return false;
+    drop_conditions(out, r);
     bool any = false;
     for (size_t i = 0; i < count; i++)
         any |= names[i] |= pgresult_bool(r, i, 3);
@@ -52,21 +71,19 @@ static bool find(struct arena *a, const struct pgresult *r, const char *statemen
 }
 
 bool scan_columns_find(struct arena *a, struct job *job, const char *relid, const char *statement,
-                       size_t count, bool **wanted, struct err *err)
+                       size_t count, struct scan_needs *out, struct err *err)
 {
     struct pgresult *r;
     bool *names = arena_alloc_array(a, count + 1, sizeof *names);
-    bool known = false;
-    *wanted = NULL;
+    *out = (struct scan_needs){.wanted = NULL};
     if (names == NULL)
         return err_no_memory(err);
     if (statement == NULL)
         return true;
     if (!pgclient_query(job->db, columns_query, 1, &relid, &r, err))
         return false;
-    bool ok = count == 0 || pgresult_rows(r) != count || find(a, r, statement, names, &known, err);
+    bool ok = count == 0 || pgresult_rows(r) != count || find(a, r, statement, names, out, err);
     pgresult_free(r);
-    *wanted = known ? names : NULL;
     return ok;
 }
 

@@ -194,17 +194,39 @@ static const char *find_payload(const struct properties *p)
     return NULL;
 }
 
-/* ComplexKeyGenerator and its like: some releases name a single field, others do not. */
-static bool names_keys(const struct properties *p)
+static const char *find_key_generator(const struct properties *p)
 {
     static const char *const keys[] = {"hoodie.table.keygenerator.class",
                                        "hoodie.table.keygenerator.type",
                                        "hoodie.datasource.write.keygenerator.class"};
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        const char *v = find_text(p, keys[i]);
-        if (v != NULL && (strcasestr(v, "complex") != NULL || strcasestr(v, "custom") != NULL))
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (find_text(p, keys[i]) != NULL)
+            return find_text(p, keys[i]);
+    return "";
+}
+
+/* ComplexKeyGenerator and its like: some releases name a single field, others do not. */
+static bool names_keys(const struct properties *p)
+{
+    const char *v = find_key_generator(p);
+    return strcasestr(v, "complex") != NULL || strcasestr(v, "custom") != NULL;
+}
+
+/* Those of Hudi; somebody's own class may do anything. */
+static bool partition_is_value(const struct properties *p)
+{
+    static const char *const known[] = {"SIMPLE",
+                                        "COMPLEX",
+                                        "SIMPLE_AVRO",
+                                        "COMPLEX_AVRO",
+                                        "org.apache.hudi.keygen.SimpleKeyGenerator",
+                                        "org.apache.hudi.keygen.ComplexKeyGenerator",
+                                        "org.apache.hudi.keygen.SimpleAvroKeyGenerator",
+                                        "org.apache.hudi.keygen.ComplexAvroKeyGenerator"};
+    const char *v = find_key_generator(p);
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(known[i], v) == 0)
             return true;
-    }
     return false;
 }
 
@@ -254,6 +276,7 @@ bool hudi_table_open(struct arena *a, struct objstore *store, struct hudi_table 
     out->drops_partition_columns =
         properties_find_bool(&p, "hoodie.datasource.write.drop.partition.columns", false);
     out->names_keys = names_keys(&p);
+    out->partition_is_value = partition_is_value(&p);
     out->timeline_is_utc = zone != NULL && strcasecmp(zone, "UTC") == 0;
     out->payload_class = find_payload(&p);
     return true;

@@ -187,10 +187,95 @@ def hidden(w):
         w.brings("all", "SELECT v FROM ft WHERE id = 2 AND '" + "x" * 17000 + "' <> ''", "a2")
 
 
+def partitions(w):
+    sql = w.sql
+
+    def brings(files, text, want=None):
+        """How many files of the table the statement alone has read."""
+        w.forget()
+        got = sql(text)
+        if want is not None:
+            equal(got, want, text)
+        equal(w.h.sql("SELECT file_count FROM pgveneer.hudi_copy", user="postgres"), str(files), text)
+
+    @s.scenario("partitions that the conditions leave out are not read")
+    def _():
+        brings(1, "SELECT * FROM ft WHERE part = 'p1' AND id < 3", "1|a1|3|2024-01-02|p1|1")
+        brings(1, "SELECT count(*) FROM ft f JOIN plain p USING (id) WHERE f.part IN ('p2') AND p.x > 5", "8")
+        brings(2, "SELECT sum(id) FROM ft WHERE part IN ('p0', 'p2', 'nowhere')")
+        brings(1, "SELECT count(*) FROM ft WHERE part = 'nowhere'", "0")
+        brings(3, "SELECT count(*) FROM ft WHERE part > 'p1'")
+        brings(3, "SELECT count(*) FROM ft WHERE part = 'p1' OR id = 2")
+        brings(3, "SELECT count(*), (SELECT count(*) FROM ft) FROM ft WHERE part = 'p1'")
+        brings(3, "SELECT max(f.id), (SELECT count(*) FROM over) FROM ft f WHERE part = 'p1'")
+
+    @s.scenario("integers and dates; several columns; URL encoding; hive style")
+    def _():
+        w.h.writer("create", "days", "--key", "id", "--partition", "year,day", "--hive-style", "--sql",
+                   "SELECT i::INTEGER AS id, (2020 + i % 3)::INTEGER AS year, DATE '2024-01-01' + (i % 2)::INTEGER AS day "
+                   "FROM range(24) t(i)")
+        w.h.foreign_table("days", "days", [("id", "integer"), ("year", "integer"), ("day", "date")])
+        brings(2, "SELECT count(*) FROM days WHERE year = 2021", "8")
+        brings(4, "SELECT count(*) FROM days WHERE year > 2020 AND year < 2030", "16")
+        brings(1, "SELECT count(*) FROM days WHERE year = 2022 AND day = date '2024-01-02'", "4")
+        brings(3, "SELECT count(*) FROM days WHERE day BETWEEN '2024-01-02' AND '2024-02-01'", "12")
+        brings(6, "SELECT count(*) FROM days WHERE day >= 'January 2, 2024'", "12")
+        w.h.writer("create", "odd", "--key", "id", "--partition", "p", "--url-encode", "--sql",
+                   "SELECT i::INTEGER AS id, ['a/b', 'c d', 'x', NULL][i % 4 + 1] AS p FROM range(8) t(i)")
+        w.h.foreign_table("odd", "odd", [("id", "integer"), ("p", "text")])
+        for value, n in (("a/b", 2), ("c d", 2), ("x", 2), ("default", 0)):
+            equal(sql(f"SELECT count(*) FROM odd WHERE p = '{value}'"), str(n), value)
+
+    @s.scenario("copies of some partitions beside the whole; one that is whole serves all")
+    def _():
+        w.forget()
+        before = w.loads()
+        for part in ("p0", "p1", "p0", "p1"):
+            sql(f"SELECT sum(id) FROM ft WHERE part = '{part}'")
+        sql("SELECT sum(id) FROM ft WHERE part = 'p0' AND id > 7")
+        equal(w.loads(), before + 2)
+        equal(sql("SELECT count(v) FROM ft WHERE part = 'p0'"), "18")
+        equal(w.loads(), before + 3, "more columns of that partition")
+        equal(sql("SELECT count(*) FROM ft"), "52")
+        sql("SELECT * FROM ft")
+        equal(sql("SELECT count(n) FROM ft WHERE part = 'p2'"), "17")
+        equal(w.loads(), before + 5)
+
+    @s.scenario("a new partition is seen by statements whose conditions hold for it")
+    def _():
+        w.h.writer("create", "grown", "--key", "id", "--partition", "k", "--sql",
+                   "SELECT i::INTEGER AS id, (i % 3)::INTEGER AS k FROM range(9) t(i)")
+        w.h.foreign_table("grown", "grown", [("id", "integer"), ("k", "integer")])
+        several, one = "SELECT count(*) FROM grown WHERE k >= 2", "SELECT count(*) FROM grown WHERE k = 2"
+        equal((sql(several), sql(one)), ("3", "3"))
+        w.h.writer("upsert", "grown", "--sql", "SELECT i::INTEGER AS id, 7::INTEGER AS k FROM range(20, 25) t(i)")
+        equal((sql(one), sql(several), sql(one)), ("3", "8", "3"))
+
+    @s.scenario("folders that are made of the values, and types that are shown as text, are not compared")
+    def _():
+        made = "hoodie.table.keygenerator.type=TIMESTAMP"
+        w.h.writer("create", "made", "--key", "id", "--partition", "p", "--sql",
+                   "SELECT i::INTEGER AS id, 'x' || i % 2 AS p FROM range(4) t(i)")
+        properties = w.h.folder / "made/.hoodie/hoodie.properties"
+        text = properties.read_text()
+        properties.write_text("".join(made + "\n" if "keygenerator" in line else line + "\n" for line in text.splitlines()))
+        w.h.foreign_table("made", "made", [("id", "integer"), ("p", "text")])
+        brings(2, "SELECT count(*) FROM made WHERE p = 'x1'", "2")
+        w.h.writer("create", "timed", "--key", "id", "--partition", "p", "--sql",
+                   "SELECT i::INTEGER AS id, DATE '2024-01-01' + (i % 2)::INTEGER AS p FROM range(4) t(i)")
+        w.h.foreign_table("timed", "timed", [("id", "integer"), ("p", "text")])
+        equal(sql("SELECT count(*) FROM timed WHERE p = '2024-01-02'"), "2")
+        w.h.foreign_table("loose", "t", [("id", "integer"), ("part", "text")])
+        sql("CREATE FUNCTION near(integer, integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT abs($1 - $2) < 2';"
+            "CREATE SCHEMA own; CREATE OPERATOR own.= (LEFTARG = integer, RIGHTARG = integer, FUNCTION = public.near)")
+        brings(6, "SET search_path = own, pg_catalog; SELECT count(*) FROM public.days WHERE year = 2021", "24")
+        sql("DROP SCHEMA own CASCADE")
+
+
 EXPRESSIONS = ["f.id", "f.v", "f.n", "f.d", "f.part", 'f."Mixed"', "f.n * 2", "f.v || f.part", "upper(f.v)", "count(*)",
                "sum(f.n)", "max(f.d)", "f.*", "f", "to_jsonb(f)", "(f).v", "row(f.id, f.v)", "f.n::text", "coalesce(f.v, f.part)"]
 CONDITIONS = ["f.id < 20", "f.v = 'a3'", "f.n BETWEEN 2 AND 6", "f.d > date '2024-01-02'", "f.part IN ('p0', 'p2')",
-              'f."Mixed" = 1', "f.v LIKE 'b%'", "f.id IN (SELECT x FROM plain)", "true", "f.id = 7 OR f.part = 'p1'",
+              'f."Mixed" = 1', "f.v LIKE 'b%'", "f.id IN (SELECT x FROM plain)", "true", "f.id = 7 OR f.part = 'p1'", "f.part = 'p1'", "f.part IN ('p1', 'p9')",
               "EXISTS (SELECT FROM plain p WHERE p.id = f.id AND p.v = f.v)", "f.id > (SELECT avg(id) FROM {t})", "f.id % 2 = 0"]
 SHAPES = ["SELECT {e} FROM {t} f WHERE {c}", "SELECT {e} FROM {t} f JOIN plain q USING (id) WHERE {c}",
           "SELECT * FROM (SELECT {e} FROM {t} f WHERE {c}) y", "WITH f AS (SELECT * FROM {t}) SELECT {e} FROM f WHERE {c}",
@@ -252,6 +337,7 @@ def main():
         w = World(h)
         columns(w)
         hidden(w)
+        partitions(w)
         alike(w)
     return s.finish()
 
