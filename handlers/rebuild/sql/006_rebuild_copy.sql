@@ -388,9 +388,39 @@ AS $$
            FROM pg_index WHERE indrelid = rel)))
 $$;
 
+-- Row security that is forced on the owner hides rows from the copy, too. PostgreSQL's own rewrite of a table
+-- sees them all, and so does a view of a role that row security does not hold; only the owner may read it.
+CREATE FUNCTION hologres.is_row_security_forced(rel oid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.relrowsecurity AND c.relforcerowsecurity AND NOT (o.rolbypassrls OR o.rolsuper)
+      FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = rel
+$$;
+CREATE FUNCTION hologres.rows_of(id text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('hologres.%I', relname) FROM pg_class
+     WHERE relnamespace = 'hologres'::regnamespace AND relname = 'rebuild_rows_' || id
+$$;
+CREATE FUNCTION hologres.open_rows(id text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c pg_class := (SELECT c FROM hologres.rebuild r JOIN pg_class c ON c.oid = r.relid WHERE r.query_id = id);
+    name text := format('hologres.%I', 'rebuild_rows_' || id);
+BEGIN
+    IF hologres.is_row_security_forced(c.oid) THEN
+        EXECUTE format('CREATE VIEW %s AS SELECT ctid AS tmp_rebuild_ctid, * FROM %s %s', name,
+                       CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, hologres.qualified_name(c.oid));
+        PERFORM hologres.strip_grants('TABLE', name);
+        EXECUTE format('GRANT SELECT ON %s TO %I', name, pg_get_userbyid(c.relowner));
+    END IF;
+END $$;
+
 CREATE FUNCTION hologres.take_copy(id text, plan jsonb) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT hologres.open_rows(id);
     UPDATE hologres.rebuild r
        SET plan = take_copy.plan,
            new_relid = (SELECT oid FROM pg_class WHERE relnamespace = c.relnamespace
@@ -546,8 +576,9 @@ BEGIN
               FROM hologres.key_columns(r.relid, actions) k WHERE k.converted) AS x;
     target := format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE', hologres.qualified_name(r.new_relid),
                      target);
-    source := format('FROM %s %s AS %s', CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = r.relid
-                         AND relkind = 'p') THEN '' ELSE 'ONLY' END, hologres.qualified_name(r.relid), alias);
+    source := format('FROM %s AS %s', coalesce(hologres.rows_of(id), CASE WHEN EXISTS (SELECT FROM pg_class
+                         WHERE oid = r.relid AND relkind = 'p') THEN '' ELSE 'ONLY ' END
+                         || hologres.qualified_name(r.relid)), alias);
 END $$;
 
 -- WITH (…) of the copy's partitions.
@@ -610,9 +641,10 @@ BEGIN
     RETURN hologres.author_settings(id) || format(E'\nEXECUTE %L;', concat_ws(' ', parts.target, 'SELECT',
         parts.list, source,
         CASE WHEN NOT whole THEN format(
-            'WHERE %1$s.ctid OPERATOR(pg_catalog.>=) ''(%2$s,0)''::pg_catalog.tid '
-            'AND %1$s.ctid OPERATOR(pg_catalog.<) ''(%3$s,0)''::pg_catalog.tid', alias,
-            s.from_block, s.to_block) END,
+            'WHERE %1$s.%4$s OPERATOR(pg_catalog.>=) ''(%2$s,0)''::pg_catalog.tid '
+            'AND %1$s.%4$s OPERATOR(pg_catalog.<) ''(%3$s,0)''::pg_catalog.tid', alias,
+            s.from_block, s.to_block, CASE WHEN s.relid = rel AND hologres.rows_of(id) IS NOT NULL
+                                           THEN 'tmp_rebuild_ctid' ELSE 'ctid' END) END,
         'ORDER BY ' || hologres.order_of(id)));
 END $$;
 

@@ -42,10 +42,10 @@ BEGIN
         RETURN NEXT ('42501', format('role "%s", which owns the table, may not create tables in its schema',
             pg_get_userbyid(c.relowner)), 'GRANT CREATE ON SCHEMA to it.')::hologres.problem;
     END IF;
-    IF c.relforcerowsecurity AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles
-                                       WHERE oid = c.relowner) THEN
+    IF hologres.is_row_security_forced(rel) AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE oid = service) THEN
         RETURN NEXT ('0A000', 'row security is forced on the owner of the table, too',
-                     'ALTER TABLE ... NO FORCE ROW LEVEL SECURITY allows the rebuild.')::hologres.problem;
+                     format('ALTER TABLE ... NO FORCE ROW LEVEL SECURITY allows the rebuild, and so does ALTER ROLE %I BYPASSRLS.',
+                            pg_get_userbyid(service)))::hologres.problem;
     END IF;
     FOR found IN SELECT p.pubname FROM pg_publication p, pg_get_publication_tables(p.pubname) t
                   WHERE t.relid IN (SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))
@@ -639,6 +639,8 @@ AS $$
       FROM hologres.rebuild r, jsonb_array_elements(r.plan -> 'parent_keys') k
      WHERE r.query_id = id AND k ->> 'comment' IS NOT NULL
     UNION ALL
+    SELECT NULL, 'DROP VIEW ' || hologres.rows_of(id) WHERE hologres.rows_of(id) IS NOT NULL
+    UNION ALL
     SELECT NULL, format('DROP TABLE %s', hologres.qualified_name(r.old_relid))
       FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id
      WHERE r.query_id = id AND NOT t.params -> 'options' ? 'keep_source'
@@ -653,6 +655,8 @@ $$;
 CREATE OR REPLACE FUNCTION hologres.cleanup_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
+    SELECT 'DROP VIEW ' || hologres.rows_of(id) WHERE hologres.rows_of(id) IS NOT NULL
+    UNION ALL
     SELECT format('DROP INDEX %s', hologres.qualified_name(x.indexrelid))
       FROM hologres.rebuild r JOIN pg_index x ON x.indrelid = r.relid
       JOIN pg_class i ON i.oid = x.indexrelid
@@ -702,7 +706,7 @@ REVOKE ALL ON FUNCTION hologres.create_copy_body(text), hologres.take_copy(text,
     hologres.log_statements(text), hologres.capture_statements(text),
     hologres.is_captured(text), hologres.check_swap(text), hologres.partition_list(text),
     hologres.partitions_block(text, text), hologres.partitions_body(text), hologres.cut_slices(text),
-    hologres.order_of(text), hologres.insert_parts(text), hologres.slice_body(text, integer),
+    hologres.order_of(text), hologres.open_rows(text), hologres.insert_parts(text), hologres.slice_body(text, integer),
     hologres.round_body(text, boolean), hologres.reload_body(text), hologres.missing_indexes(text),
     hologres.lock_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text), hologres.note_proofs(text),
     hologres.after_statements(text), hologres.drop_log_statements(text), hologres.start_again(text)

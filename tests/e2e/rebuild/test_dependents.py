@@ -136,6 +136,8 @@ def row_types(r):
           "a1b|a1b|9|9|a1", "used")
     equal(r.sql("SELECT count(*), min(a) FROM w1_z"), "9|a1", "views")
     equal(r.admin("SET ROLE caller; SELECT count((whole).c) FROM w1_v"), "9", "grants")
+    r.rebuild("ASYNC REBUILD TABLE w1 ALTER b TYPE varchar(9) USING b || '!'")
+    equal(r.sql("SELECT w1_full FROM w1_v WHERE (whole).id = 1"), "a1b!", "with another type")
     r.sql("""CREATE TABLE w1_log (at timestamptz, was w1); CREATE DOMAIN w1_d AS w1;
         CREATE FUNCTION w1_pick(x w1, y w1) RETURNS w1 LANGUAGE sql AS 'SELECT y'; CREATE AGGREGATE w1_last(w1) (sfunc = w1_pick, stype = w1)""")
     e = r.sql_error("ASYNC REBUILD TABLE w1 ADD d float8 DEFAULT random()")
@@ -278,9 +280,48 @@ def keys_of_partitions(r):
     equal((e.sqlstate, 'foreign key "later" is not valid' in str(e)), ("0A000", True), str(e))
 
 
+def forced_security(r):
+    """Row security that is forced on the owner: nobody sees more than before, and no row is lost."""
+    r.sql("""CREATE TABLE z (id int PRIMARY KEY, who text, v text); INSERT INTO z SELECT i, CASE i % 3 WHEN 0 THEN 'app' ELSE 'x' END, i FROM generate_series(1, 3000) i;
+        CREATE POLICY mine ON z USING (who = current_user); ALTER TABLE z ENABLE ROW LEVEL SECURITY; ALTER TABLE z FORCE ROW LEVEL SECURITY""")
+    e = r.sql_error("ASYNC REBUILD TABLE z SET (fillfactor = 90)")
+    equal((e.sqlstate, "row security is forced on the owner" in str(e)), ("0A000", True), str(e))
+    r.admin("ALTER ROLE service BYPASSRLS; CREATE ROLE z_reader; GRANT SELECT ON z TO z_reader")
+    try:
+        for action in ("ALTER v TYPE int USING v::int + 1, SET (fillfactor = 90)", "ALTER PRIMARY KEY (id, who), TO PARTITION BY LIST (who)",
+                       "ADD w float8 DEFAULT random()"):
+            id = r.submit(f"ASYNC REBUILD TABLE z WITH (rebuild_guc_hg_rebuild_slice_mb = 1) {action}")
+            r.sql("UPDATE z SET id = id + 10000 WHERE id < 30; DELETE FROM z WHERE id > 9990 AND id < 10010")
+            r.admin("UPDATE z SET id = id + 20000 WHERE id BETWEEN 30 AND 50 AND who = 'x'")
+            r.wait_done(id)
+            equal(r.sql("SELECT count(DISTINCT who) FROM z"), "1", "the owner")
+            equal(r.admin("SET ROLE z_reader; SELECT count(*) FROM z"), "0", "others")
+            equal(r.admin("SELECT count(*) FROM pg_class WHERE relname LIKE 'rebuild\\_rows%' OR relname LIKE 'tmp\\_rebuild%'"), "0", "left behind")
+        equal(r.admin("SELECT count(*) - count(DISTINCT id), count(*) FILTER (WHERE who = 'x'), min(v) FROM z"), "0|2000|2", "rows")
+    finally:
+        r.admin("ALTER ROLE service NOBYPASSRLS")
+
+
+def publications(r):
+    """What would publish the copy as another table, and what writes to the table from outside."""
+    r.sql("CREATE SCHEMA pub; CREATE TABLE pub.t (id int PRIMARY KEY)")
+    for text in ("FOR ALL TABLES", "FOR TABLES IN SCHEMA pub"):
+        r.admin(f"CREATE PUBLICATION pub_p {text}")
+        e = r.sql_error("ASYNC REBUILD TABLE pub.t WITH (binlog_mode) SET (fillfactor = 90)")
+        equal((e.sqlstate, 'publication "pub_p" would publish the copy' in str(e)), ("0A000", True), str(e))
+        r.admin("DROP PUBLICATION pub_p")
+    r.admin("CREATE SUBSCRIPTION pub_s CONNECTION 'dbname=app' PUBLICATION x WITH (connect = false, slot_name = NONE);"
+            "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) SELECT oid, 'pub.t'::regclass, 'r' FROM pg_subscription")
+    e = r.sql_error("ASYNC REBUILD TABLE pub.t SET (fillfactor = 90)")
+    equal((e.sqlstate, "a subscription writes to the table" in str(e)), ("0A000", True), str(e))
+    r.admin("DROP SUBSCRIPTION pub_s")
+    r.rebuild("ASYNC REBUILD TABLE pub.t SET (fillfactor = 90)")
+
+
 TESTS = {"views of changed columns": changed_views, "rules on views": rules_on_views, "refused views": changed_views_refused,
          "BEGIN ATOMIC": bodies, "row types": row_types, "policies and rules of others": others, "sequences": identity_readers,
-         "in the way of a type": in_the_way, "new keys": new_keys, "added columns": added_columns, "default privileges": default_privileges, "keys of partitions": keys_of_partitions}
+         "in the way of a type": in_the_way, "new keys": new_keys, "added columns": added_columns, "default privileges": default_privileges, "keys of partitions": keys_of_partitions,
+         "forced row security": forced_security, "publications": publications}
 with Rebuild() as r:
     for name, test in TESTS.items():
         if not sys.argv[1:] or name in sys.argv[1:]:
