@@ -22,7 +22,7 @@
 #define LOGIN_MAX_OPTIONS 64
 
 static const char login_settings[] =
-    "SELECT pg_catalog.set_config('search_path', '', false),"
+    "RESET ALL; SELECT pg_catalog.set_config('search_path', '', false),"
     " pg_catalog.set_config('datestyle', 'ISO, YMD', false),"
     " pg_catalog.set_config('intervalstyle', 'postgres', false),"
     " pg_catalog.set_config('timezone', 'UTC', false),"
@@ -215,9 +215,14 @@ out:
     return true;
 }
 
+const char *pgclient_reset_text(void)
+{
+    return login_settings;
+}
+
 bool pgclient_reset(struct pgclient *c, struct err *err)
 {
-    return pgclient_run(c, "RESET ALL", err) && pgclient_run(c, login_settings, err);
+    return pgclient_run(c, login_settings, err);
 }
 
 void pgclient_close(struct pgclient *c)

@@ -121,7 +121,7 @@ static bool add_partition(struct rebuild *r, unsigned *times, struct err *err)
 
 bool copy_snapshot(struct rebuild *r, struct err *err)
 {
-    struct lock_attempts l = {0};
+    struct lock_attempts l = {.beside_readers = true};
     bool done, has;
     if (!step_is_done(r, STEP_GET_SRC_TABLE_SNAPSHOT, &done, err) || done)
         return done;

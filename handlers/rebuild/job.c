@@ -106,7 +106,7 @@ static bool try_mark(struct rebuild *r, struct lock_attempts *l, struct err *err
 
 static bool mark(struct rebuild *r, struct err *err)
 {
-    struct lock_attempts l = {0};
+    struct lock_attempts l = {.beside_readers = true};
     if (!step_start(r, STEP_SET_READONLY, "", err))
         return false;
     do {
@@ -188,7 +188,7 @@ static enum verdict dispatch(struct rebuild *r, struct err *err)
 
 static enum job_outcome run(struct job *j, struct job_result *result, struct err *err)
 {
-    struct rebuild r = {.job = j};
+    struct rebuild r = {.job = j, .lock_timeout_ms = 30};
     arena_init(&r.a, 0);
     enum verdict v = dispatch(&r, err);
     bool final = v == FAILED && !err_is_transient(err) && !job_must_stop(j);

@@ -85,21 +85,21 @@ bool owner_prepare(struct rebuild *r, unsigned number, const char *role, const c
     return make_reports(r, quoted, err) && make_functions(r, number, quoted, body, err);
 }
 
+/* Settings that the body changed are gone before anything else runs. */
+void owner_write_run(struct buf *b, unsigned number)
+{
+    buf_printf(b,
+               "CREATE INDEX ON pg_temp.rebuild_once_%u (pg_temp.rebuild_%u_once(x)); %s;"
+               " SELECT hologres.check_ran(%u); ",
+               number, number, pgclient_reset_text(), number);
+}
+
 bool owner_run(struct rebuild *r, unsigned number, struct err *err)
 {
-    char sql[160];
-    struct pgresult *res;
-    snprintf(sql, sizeof sql,
-             "CREATE INDEX ON pg_temp.rebuild_once_%u (pg_temp.rebuild_%u_once(x))", number,
-             number);
-    if (!pgclient_run(r->job->db, sql, err) || !pgclient_reset(r->job->db, err))
-        return false;
-    snprintf(sql, sizeof sql, "SELECT FROM pg_temp.rebuild_ran WHERE number = %u", number);
-    if (!pgclient_query(r->job->db, sql, 0, NULL, &res, err))
-        return false;
-    bool ran = pgresult_rows(res) == 1;
-    pgresult_free(res);
-    return ran || err_set(err, SQLSTATE_INTERNAL_ERROR, "the owner's function did not run");
+    struct buf b;
+    buf_init(&b, BODY_BYTES);
+    owner_write_run(&b, number);
+    return run(r, &b, err);
 }
 
 bool owner_take(struct rebuild *r, const char **value, struct err *err)
@@ -114,14 +114,31 @@ bool owner_take(struct rebuild *r, const char **value, struct err *err)
     return *value != NULL || err_no_memory(err);
 }
 
+#define DROP_FUNCTIONS                                                                             \
+    "DROP FUNCTION pg_temp.rebuild_%u_once(pg_catalog.int4); DROP FUNCTION pg_temp.rebuild_%u();"
+
 bool owner_drop(struct rebuild *r, unsigned number, struct err *err)
 {
     char sql[320];
     snprintf(sql, sizeof sql,
-             "DROP TABLE pg_temp.rebuild_once_%u;"
-             "DROP FUNCTION pg_temp.rebuild_%u_once(pg_catalog.int4);"
-             "DROP FUNCTION pg_temp.rebuild_%u();"
+             "DROP TABLE pg_temp.rebuild_once_%u;" DROP_FUNCTIONS
              "DELETE FROM pg_temp.rebuild_ran WHERE number = %u",
              number, number, number, number);
+    return pgclient_run(r->job->db, sql, err);
+}
+
+bool owner_forget(struct rebuild *r, unsigned number, struct err *err)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql,
+             "DELETE FROM pg_temp.rebuild_out; DELETE FROM pg_temp.rebuild_ran WHERE number = %u",
+             number);
+    return pgclient_run(r->job->db, sql, err);
+}
+
+bool owner_drop_committed(struct rebuild *r, unsigned number, struct err *err)
+{
+    char sql[200];
+    snprintf(sql, sizeof sql, DROP_FUNCTIONS, number, number);
     return pgclient_run(r->job->db, sql, err);
 }

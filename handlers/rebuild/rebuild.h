@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "task/job.h"
 
@@ -28,17 +29,19 @@ enum rebuild_step {
 
 struct rebuild {
     struct job *job;
-    struct arena a;         /* of the run: names and the like */
-    const char *relid;      /* decimal */
-    const char *name;       /* schema.table, quoted */
-    const char *owner;      /* role */
-    const char *strategy;   /* NULL: not decided */
-    const char *capture;    /* copy: "key", "readonly"; NULL: not decided */
-    const char *new_name;   /* copy: schema.table, quoted; NULL: not made yet */
-    bool binlog;            /* WITH (binlog_mode) */
-    bool waits;             /* it has paused for that */
-    bool resumed;           /* and was resumed */
-    enum rebuild_step step; /* that is under way; 0: none */
+    struct arena a;           /* of the run: names and the like */
+    const char *relid;        /* decimal */
+    const char *name;         /* schema.table, quoted */
+    const char *owner;        /* role */
+    const char *strategy;     /* NULL: not decided */
+    const char *capture;      /* copy: "key", "readonly"; NULL: not decided */
+    const char *new_name;     /* copy: schema.table, quoted; NULL: not made yet */
+    bool binlog;              /* WITH (binlog_mode) */
+    bool waits;               /* it has paused for that */
+    bool resumed;             /* and was resumed */
+    unsigned lock_timeout_ms; /* longest wait for a strong lock */
+    unsigned max_lock_wait_s; /* attempts in all; 0: no limit */
+    enum rebuild_step step;   /* that is under way; 0: none */
 };
 
 /* --- steps (step.c): rows of hologres.rebuild_step ------------------------------------------------- */
@@ -77,19 +80,34 @@ MUST_USE bool owner_take(struct rebuild *r, const char **value, struct err *err)
 /* Removes what the first two made. Temporary functions outlive a transaction: call it before the
  * commit. */
 MUST_USE bool owner_drop(struct rebuild *r, unsigned number, struct err *err);
+/* owner_run as statements of a message of several. */
+void owner_write_run(struct buf *b, unsigned number);
+/* After owner_run: what it reported is forgotten, and it can run again. */
+MUST_USE bool owner_forget(struct rebuild *r, unsigned number, struct err *err);
+/* owner_drop behind the commit, where the tables are gone. */
+MUST_USE bool owner_drop_committed(struct rebuild *r, unsigned number, struct err *err);
 
 /* --- locks (lock.c) ------------------------------------------------------------------------------------ */
 
 struct lock_attempts {
+    bool beside_readers; /* the lock lets others read */
     unsigned count;
     int64_t start_ms;
+    const char
+        *holders; /* who held it when the last attempt failed; the rebuild's arena; NULL: unknown */
 };
 
-/* Waits for a strong lock as little as possible: lock_timeout of the next attempt, in the transaction
- * at hand. */
+/* lock_timeout of the next attempt. */
+unsigned lock_timeout_ms(const struct rebuild *r, struct lock_attempts *l);
+/* Sets it, in the transaction at hand. */
 MUST_USE bool lock_attempt(struct rebuild *r, struct lock_attempts *l, struct err *err);
-/* After a failure: true when it was a lock that somebody holds (it is told, and a pause made). Rolls
- * back. */
+/* Was it a lock that somebody holds? */
+bool lock_is_busy(const struct err *err);
+/* After a failed attempt: waits at most so long until all who held the table then have let it go. */
+MUST_USE bool lock_gap(struct rebuild *r, struct lock_attempts *l, int wait_ms, bool *gap,
+                       struct err *err);
+/* After a failure: true when it was a lock that somebody holds and another attempt is worth it. Rolls
+ * back, and tells whose lock it is. */
 bool lock_again(struct rebuild *r, struct lock_attempts *l, struct err *err);
 
 /* --- ways ------------------------------------------------------------------------------------------------ */

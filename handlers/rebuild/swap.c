@@ -1,15 +1,24 @@
 /* The swap: the copy takes the table's name and all that hangs on it, in one transaction.
  *
  *   read what hangs on the table, make the functions      no lock
- *   lock views, table, foreign keys' other tables         each for a millisecond at a time (lock.c)
+ *   a round: the log is short now                         no lock on the table
+ *   our rows, the history                                 behind a savepoint, with all that follows
+ *   ── one message to the server ──
+ *   lock views, table, foreign keys' other tables         each for a millisecond or a few (lock.c)
  *   is everything still as it was read?
  *   last round: what was logged since                     now nobody writes
- *   owners' statements; our rows                          commit
+ *   owners' statements                                    commit
  *
- * A failed attempt leaves nothing, and the log is worked off before the next one. Statements that wait
- * for the table look its name up again when they get their lock, and find the new one. A transaction
- * that took its snapshot before would not see the new rows: a trigger refuses its writes (40001) until
- * the last such transaction has ended.
+ * Writers wait from the table's lock to the commit, so in between nobody waits for us: on a busy machine
+ * each message would cost as much as all statements together. Nor is the disk waited for: whoever
+ * commits later has our commit in the log before his own, so no change is kept that followed a swap
+ * which is lost.
+ *
+ * A failed attempt goes back to the savepoint, and the next one follows a round, in the same transaction;
+ * after some seconds it is given up and everything is read again. Statements that wait for the table look
+ * its name up again when they get their lock, and find the new one. A transaction that took its snapshot
+ * before would not see the new rows: a trigger refuses its writes (40001) until the last such transaction
+ * has ended.
  *
  * What takes long and need not be seen with the swap comes after it: validating foreign keys, dropping
  * the former table. */
@@ -17,27 +26,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/log.h"
 
+#include "children.h"
 #include "copy.h"
 
 #define BODY_BYTES ((size_t)64 << 20)
 #define GUARD_WAIT_MS 600000
 #define GUARD_LOOK_MS 200
+#define ROUND_EVERY_MS 200
+#define FIRST_WAIT_S 2 /* so long a transaction waits for its locks; later ones: */
+#define LATER_WAIT_S 10
+#define AGAIN "HG001" /* hologres.check_versions, hologres.check_round */
 
-/* Statements of one role in a row are one function. Number 0 is the last round. */
-static bool prepare_groups(struct rebuild *r, const struct pgresult *res, unsigned *groups,
-                           struct err *err)
+struct swap {
+    struct lock_attempts locks;
+    unsigned transactions;
+    /* of the transaction under way, in the arena of the run */
+    const char *surroundings, *versions; /* what its statements were made from */
+    const char *lock_statements;
+    unsigned early,
+        functions; /* of owners: up to `early` they have run, the others run under the locks */
+};
+
+/* Statements of one role in a row are one function; their numbers follow w->functions. */
+static bool prepare_groups(struct rebuild *r, struct swap *w, const char *query, struct err *err)
 {
     struct arena a;
     struct buf body;
+    struct pgresult *res;
+    if (!rebuild_query(r, query, &res, err))
+        return false;
     bool ok = true;
     size_t rows = pgresult_rows(res);
     arena_init(&a, 0);
     buf_init(&body, BODY_BYTES);
-    *groups = 0;
     for (size_t i = 0; ok && i < rows; i++) {
         const char *role = pgresult_value(res, i, 0);
         const char *quoted = pgclient_quote_text(&a, pgresult_value(res, i, 1));
@@ -45,39 +71,26 @@ static bool prepare_groups(struct rebuild *r, const struct pgresult *res, unsign
         if (i + 1 < rows && strcmp(role, pgresult_value(res, i + 1, 0)) == 0)
             continue;
         const char *text = quoted == NULL ? NULL : buf_cstr(&body);
-        ok = text == NULL ? err_no_memory(err) : owner_prepare(r, ++*groups, role, text, err);
+        ok = text == NULL ? err_no_memory(err) : owner_prepare(r, ++w->functions, role, text, err);
         buf_clear(&body);
     }
     buf_fini(&body);
     arena_fini(&a);
-    return ok;
-}
-
-static bool prepare_swap(struct rebuild *r, unsigned *groups, struct err *err)
-{
-    struct pgresult *res;
-    const char *body = "";
-    if (strcmp(r->capture, "key") == 0 &&
-        !rebuild_fetch(r, "SELECT hologres.round_body($1, true)", &body, err))
-        return false;
-    if (!owner_prepare(r, 0, r->owner, body, err) ||
-        !rebuild_query(r, "SELECT hologres.note_unproved($1)", NULL, err) ||
-        !rebuild_query(r, "SELECT role, statement FROM hologres.swap_statements($1)", &res, err))
-        return false;
-    bool ok = prepare_groups(r, res, groups, err);
     pgresult_free(res);
     return ok;
 }
 
-/* One lock at a time, each with a short wait. */
-static bool lock_all(struct rebuild *r, struct lock_attempts *l, struct err *err)
+static bool read_versions(struct rebuild *r, struct swap *w, struct err *err)
 {
-    return lock_attempt(r, l, err) && copy_run_each(r, "SELECT hologres.lock_statements($1)", err);
-}
-
-static bool read_surroundings(struct rebuild *r, const char **value, struct err *err)
-{
-    return rebuild_fetch(r, "SELECT hologres.surroundings_of($1)", value, err);
+    struct pgresult *res;
+    if (!rebuild_query(
+            r, "SELECT ids, hologres.versions_of(ids) FROM hologres.surroundings_of($1) ids", &res,
+            err))
+        return false;
+    w->surroundings = arena_copy_cstr(&r->a, pgresult_value(res, 0, 0));
+    w->versions = arena_copy_cstr(&r->a, pgresult_value(res, 0, 1));
+    pgresult_free(res);
+    return (w->surroundings != NULL && w->versions != NULL) || err_no_memory(err);
 }
 
 /* Is the table still what the copy was made from, and was every change seen? */
@@ -105,34 +118,45 @@ static bool check_source(struct rebuild *r, struct err *err)
     return err_hint(err, "Clean up with hg_clean_rebuild_tmp_tables, and submit it again.");
 }
 
-/* What we do between the owners' statements must not wait long either: everybody waits for us. */
-static bool limit_waits(struct rebuild *r, struct err *err)
+/* What the copy can be given before it has the table's name. */
+static bool complete_copy(struct rebuild *r, struct swap *w, struct err *err)
 {
-    return pgclient_run(r->job->db, "SET LOCAL lock_timeout = 100", err);
+    w->functions = 0;
+    if (!prepare_groups(r, w, "SELECT role, statement FROM hologres.copy_statements($1)", err))
+        return false;
+    w->early = w->functions;
+    for (unsigned i = 1; i <= w->early; i++)
+        if (!owner_run(r, i, err))
+            return false;
+    return true;
 }
 
-/* The last round and everything else, under the locks. *again: not now, but it may succeed. */
-static bool work_under_lock(struct rebuild *r, unsigned groups, const char *before, bool *again,
-                            struct err *err)
+/* Everything that needs no lock on the table. Function 0 is the round. */
+static bool prepare_swap(struct rebuild *r, struct swap *w, struct err *err)
 {
-    const char *after, *keys;
-    if (!read_surroundings(r, &after, err))
+    const char *body = "";
+    return children_hold(r, err) && check_source(r, err) && read_versions(r, w, err) &&
+           (strcmp(r->capture, "key") != 0 ||
+            rebuild_fetch(r, "SELECT hologres.round_body($1, true)", &body, err)) &&
+           rebuild_fetch(r,
+                         "SELECT string_agg(s, '; ' ORDER BY n)"
+                         "  FROM hologres.lock_statements($1) WITH ORDINALITY l(s, n)",
+                         &w->lock_statements, err) &&
+           owner_prepare(r, 0, r->owner, body, err) && complete_copy(r, w, err) &&
+           prepare_groups(r, w, "SELECT role, statement FROM hologres.swap_statements($1)", err);
+}
+
+/* Shortens the log, so that little is left for the last round. */
+static bool round_before(struct rebuild *r, struct err *err)
+{
+    const char *keys;
+    if (strcmp(r->capture, "key") != 0)
+        return true;
+    if (!owner_run(r, 0, err) || !owner_take(r, &keys, err))
         return false;
-    *again = strcmp(before, after) != 0;
-    if (*again)
-        return err_set(err, SQLSTATE_LOCK_NOT_AVAILABLE, "the table was altered meanwhile");
-    if (!limit_waits(r, err) || !owner_run(r, 0, err) || !owner_take(r, &keys, err))
-        return false;
-    *again = keys[0] == '-';
-    if (*again)
-        return err_set(err, SQLSTATE_LOCK_NOT_AVAILABLE, "the table was truncated meanwhile");
-    for (unsigned i = 1; i <= groups; i++)
-        if (!limit_waits(r, err) || !owner_run(r, i, err))
-            return false;
-    for (unsigned i = 0; i <= groups; i++)
-        if (!owner_drop(r, i, err))
-            return false;
-    return limit_waits(r, err);
+    if (keys[0] == '-')
+        return err_set(err, AGAIN, "the table was truncated meanwhile");
+    return owner_forget(r, 0, err);
 }
 
 static bool finish_steps(struct rebuild *r, struct err *err)
@@ -141,33 +165,110 @@ static bool finish_steps(struct rebuild *r, struct err *err)
            step_finish(r, STEP_SET_READONLY, "", err) &&
            step_finish(r, STEP_CHECK_SNAPSHOT, "", err) &&
            (strcmp(r->capture, "key") != 0 || step_finish(r, STEP_RE_INSERT, "", err)) &&
-           step_finish(r, STEP_SWAP, "", err);
+           step_finish(r, STEP_SWAP, "", err) && job_record(r->job, 0, "{}", err);
 }
 
-static bool try_swap(struct rebuild *r, struct lock_attempts *l, bool *again, struct err *err)
+/* Statements of owners must not wait long for other locks: everybody waits for us. */
+static void write_run(struct buf *b, unsigned number)
 {
-    const char *before;
-    unsigned groups;
-    return job_begin(r->job, err) && check_source(r, err) && read_surroundings(r, &before, err) &&
-           prepare_swap(r, &groups, err) && lock_all(r, l, err) &&
-           work_under_lock(r, groups, before, again, err) && finish_steps(r, err) &&
-           job_commit(r->job, 0, "{}", err);
+    buf_append_cstr(b, "SET LOCAL lock_timeout = 100; ");
+    owner_write_run(b, number);
+}
+
+/* What is run from the locks to the commit. */
+static bool write_window(struct rebuild *r, struct swap *w, struct buf *b)
+{
+    buf_printf(b,
+               "SET LOCAL lock_timeout = %u; %s; SELECT hologres.end_step('%s', %d);"
+               " SELECT hologres.check_versions('%s', '%s'); ",
+               lock_timeout_ms(r, &w->locks), w->lock_statements, r->job->task_id,
+               STEP_CHECK_SNAPSHOT, w->surroundings, w->versions);
+    write_run(b, 0);
+    buf_append_cstr(b, "SELECT hologres.check_round(); ");
+    for (unsigned i = w->early + 1; i <= w->functions; i++)
+        write_run(b, i);
+    buf_printf(b,
+               "SELECT hologres.end_step('%s', %d); SET LOCAL lock_timeout = 100;"
+               " SET LOCAL synchronous_commit = off; ",
+               r->job->task_id, STEP_SWAP);
+    return !b->failed;
+}
+
+static bool attempt(struct rebuild *r, struct swap *w, struct err *err)
+{
+    struct buf b;
+    buf_init(&b, BODY_BYTES);
+    const char *sql = write_window(r, w, &b) ? buf_cstr(&b) : NULL;
+    bool ok = sql == NULL ? err_no_memory(err)
+                          : pgclient_run(r->job->db, "SAVEPOINT attempt", err) &&
+                                finish_steps(r, err) && job_run_and_commit(r->job, sql, err);
+    buf_fini(&b);
+    return ok;
+}
+
+static int64_t clock_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* After a failed attempt; true: another one in the same transaction. */
+static bool try_again(struct rebuild *r, struct swap *w, int64_t deadline_s, struct err *err)
+{
+    struct err busy = *err;
+    bool gap = false;
+    if (!lock_is_busy(err) || !pgclient_is_in_transaction(r->job->db) ||
+        !pgclient_run(r->job->db, "ROLLBACK TO SAVEPOINT attempt", err))
+        return false;
+    while (!gap) {
+        if (clock_s() >= deadline_s) {
+            *err = busy;
+            return false;
+        }
+        if (!lock_gap(r, &w->locks, ROUND_EVERY_MS, &gap, err) || !round_before(r, err))
+            return false;
+    }
+    return true;
+}
+
+static bool try_swap(struct rebuild *r, struct swap *w, struct err *err)
+{
+    int64_t deadline_s = clock_s() + (w->transactions++ == 0 ? FIRST_WAIT_S : LATER_WAIT_S);
+    if (!job_begin(r->job, err) || !prepare_swap(r, w, err) || !round_before(r, err))
+        return false;
+    do {
+        if (attempt(r, w, err))
+            return true;
+    } while (try_again(r, w, deadline_s, err));
+    return false;
+}
+
+/* The functions outlive the transaction. */
+static bool drop_functions(struct rebuild *r, const struct swap *w, struct err *err)
+{
+    for (unsigned i = 0; i <= w->functions; i++)
+        if (!owner_drop_committed(r, i, err))
+            return false;
+    return true;
 }
 
 bool swap_tables(struct rebuild *r, struct err *err)
 {
-    struct lock_attempts l = {0};
+    struct swap w = {0};
     bool key = strcmp(r->capture, "key") == 0;
     job_phase(r->job, "swap");
     if (!step_start(r, r->waits ? STEP_SWAP : STEP_SET_READONLY, "", err))
         return false;
-    for (;;) {
-        bool again = false;
-        if (try_swap(r, &l, &again, err))
-            return true;
-        if (!lock_again(r, &l, err) || (key && !copy_catch_up(r, err)))
+    while (!try_swap(r, &w, err)) {
+        if (strcmp(err->sqlstate, AGAIN) == 0 && !job_must_stop(r->job))
+            job_rollback(r->job);
+        else if (!lock_again(r, &w.locks, err))
+            return false;
+        if (key && !copy_catch_up(r, err))
             return false;
     }
+    return drop_functions(r, &w, err);
 }
 
 /* --- behind the swap ------------------------------------------------------------------------------------- */

@@ -68,37 +68,47 @@ bool job_begin(struct job *j, struct err *err)
     return lost(err);
 }
 
-static bool commit(struct job *j, struct err *err)
+/* before: statements that go with the commit, or an empty text. */
+static bool commit(struct job *j, const char *before, struct err *err)
 {
     struct arena a;
     arena_init(&a, 0);
     const char *id = pgclient_quote_text(&a, j->task_id);
-    const char *sql = id == NULL ? NULL : arena_printf(&a, sql_commit, id, j->lease->fencing);
+    const char *check = id == NULL ? NULL : arena_printf(&a, sql_commit, id, j->lease->fencing);
+    const char *sql =
+        check == NULL ? NULL : arena_printf(&a, "%s%s; %s", before, sql_settle, check);
     bool ok = sql == NULL ? err_no_memory(err) : pgclient_run(j->db, sql, err);
     arena_fini(&a);
-    if (!ok)
-        job_rollback(j);
     return ok;
 }
 
 bool job_commit_step(struct job *j, struct err *err)
 {
-    if (!job_must_stop(j) && pgclient_run(j->db, sql_settle, err))
-        return commit(j, err);
+    if (!job_must_stop(j) && commit(j, "", err))
+        return true;
     if (job_must_stop(j))
         stopped(j, err);
     job_rollback(j);
     return false;
 }
 
-bool job_commit(struct job *j, int64_t rows, const char *detail, struct err *err)
+bool job_record(struct job *j, int64_t rows, const char *detail, struct err *err)
 {
     char count[24];
     const char *const values[] = {j->task_id, j->lease->fencing, j->lease->run_start, count,
                                   detail == NULL || detail[0] == '\0' ? "{}" : detail};
     snprintf(count, sizeof count, "%" PRId64, rows);
-    if (!pgclient_run(j->db, sql_settle, err) ||
-        !pgclient_query(j->db, sql_history, ARRAY_LEN(values), values, NULL, err)) {
+    return pgclient_query(j->db, sql_history, ARRAY_LEN(values), values, NULL, err);
+}
+
+bool job_run_and_commit(struct job *j, const char *sql, struct err *err)
+{
+    return job_must_stop(j) ? stopped(j, err) : commit(j, sql, err);
+}
+
+bool job_commit(struct job *j, int64_t rows, const char *detail, struct err *err)
+{
+    if (!pgclient_run(j->db, sql_settle, err) || !job_record(j, rows, detail, err)) {
         job_rollback(j);
         return false;
     }

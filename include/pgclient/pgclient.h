@@ -30,6 +30,8 @@ MUST_USE bool pgclient_open(const char *conninfo, const char *dbname, const char
 void pgclient_close(struct pgclient *c);
 /* All settings as after the login, whatever statements of a user changed. */
 MUST_USE bool pgclient_reset(struct pgclient *c, struct err *err);
+/* The same as statements, for a message of several; constant. */
+const char *pgclient_reset_text(void);
 
 /* Backend's process id, and a thread-safe cancel of what runs on it. */
 int pgclient_backend_pid(const struct pgclient *c);

@@ -23,11 +23,11 @@
 
 struct sealed_key;
 
-struct job_settings {                    /* from the configuration; borrowed, constant */
-    const char *service;                 /* libpq string of the service login */
-    const char *hudi_local_roots;        /* comma-separated absolute folders; empty: none */
-    int64_t hudi_sync_max_commits;       /* -1 and 0: no limit */
-    int64_t hudi_scan_max_rows;          /* 0: no limit, as the next */
+struct job_settings {              /* from the configuration; borrowed, constant */
+    const char *service;           /* libpq string of the service login */
+    const char *hudi_local_roots;  /* comma-separated absolute folders; empty: none */
+    int64_t hudi_sync_max_commits; /* -1 and 0: no limit */
+    int64_t hudi_scan_max_rows;    /* 0: no limit, as the next */
     int64_t hudi_scan_max_bytes;
     int64_t hudi_scan_keep_s;
     unsigned hudi_readers;               /* 0: by the machine's cores */
@@ -82,6 +82,12 @@ MUST_USE bool job_begin(struct job *j, struct err *err);
 MUST_USE bool job_commit(struct job *j, int64_t rows, const char *detail, struct err *err);
 /* Commits without a history row (progress of a step). */
 MUST_USE bool job_commit_step(struct job *j, struct err *err);
+/* The two halves of job_commit, for an effect under locks that others wait for. job_record writes the
+ * history row, in the transaction at hand; the task's row stays locked until its end. */
+MUST_USE bool job_record(struct job *j, int64_t rows, const char *detail, struct err *err);
+/* sql (statements of ours, several) and the commit of job_commit_step in one message. After an error the
+ * transaction stands as the server left it: the caller goes back to a savepoint or rolls back. */
+MUST_USE bool job_run_and_commit(struct job *j, const char *sql, struct err *err);
 /* Rolls back; harmless outside a transaction. */
 void job_rollback(struct job *j);
 /* True once the task was paused or removed, the lease was lost, or the process was told to stop.

@@ -206,9 +206,6 @@ AS $$
 BEGIN
     PERFORM hologres.store_properties((SELECT relid FROM hologres.rebuild WHERE query_id = id),
                                       hologres.task_properties(id));
-    IF (SELECT strategy = 'in place' FROM hologres.rebuild WHERE query_id = id) THEN
-        PERFORM hologres.note_proofs(id);
-    END IF;
     UPDATE hologres.rebuild_step SET status = NULL, progress = '-', message = ''
      WHERE query_id = id AND step = 'insert'
        AND (SELECT strategy = 'in place' FROM hologres.rebuild WHERE query_id = id);

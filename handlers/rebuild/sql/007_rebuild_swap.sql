@@ -2,7 +2,7 @@
 -- spec/rebuild.md sections 4.2 (step 5) and 4.3.
 --
 -- Everything is read from the catalogs at each attempt and run under the locks that it needs; before the
--- commit surroundings_of says whether it is still the same. Each statement has the role that it runs as.
+-- commit versions_of says whether it is still the same. Each statement has the role that it runs as.
 
 -- What depends on the table and is not part of it (010_rebuild_dependents.sql).
 -- kind: replaced view, new view, new function, body, rule, policy; own rule, own policy, own trigger: of the table
@@ -140,54 +140,101 @@ BEGIN
        AND has_table_privilege(k.other, 'UPDATE, DELETE, TRUNCATE'); -- else the statement itself asks for it
 END $$;
 
--- What the swap reads afresh of the partitions.
-CREATE FUNCTION hologres.children_of(rel oid) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
-AS $$
-    SELECT md5(string_agg(concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relacl::text, c.relreplident,
-                   c.relowner, c.relrowsecurity, pg_get_expr(c.relpartbound, c.oid),
-                   obj_description(c.oid, 'pg_class'),
-                   (SELECT string_agg(a.attacl::text, ' ' ORDER BY a.attnum) FROM pg_attribute a
-                     WHERE a.attrelid = c.oid),
-                   (SELECT string_agg(concat_ws(' ', i.relname, x.indisreplident), ' ' ORDER BY i.oid)
-                      FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = c.oid),
-                   (SELECT string_agg(concat_ws(' ', g.oid, g.tgname, g.tgenabled), ' ' ORDER BY g.oid)
-                      FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal),
-                   (SELECT concat_ws(' ', count(*), sum(d.objid::bigint)) FROM pg_depend d
-                     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid)), E'\n' ORDER BY c.oid))
-      FROM pg_partition_tree(rel) t JOIN pg_class c ON c.oid = t.relid WHERE t.level > 0
-$$;
-
--- What is read afresh at each attempt, as one value.
-CREATE FUNCTION hologres.surroundings_of(id text) RETURNS text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+-- What the statements of the swap are made from, by oid: the table, what hangs on it, and what that hangs on.
+CREATE FUNCTION hologres.surroundings_of(id text) RETURNS oid[]
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
+    ids oid[] := rel || ARRAY(SELECT relid FROM pg_partition_tree(rel))
+        || ARRAY(SELECT d.id FROM hologres.dependents_of(rel, hologres.task_changes(id)) d);
 BEGIN
-    RETURN md5(concat_ws(E'\n', hologres.definition_of(rel),
-        (SELECT concat_ws(' ', relacl::text, relrowsecurity, relforcerowsecurity, relreplident)
-           FROM pg_class WHERE oid = rel),
-        (SELECT string_agg(concat_ws(' ', attname, attacl::text, attoptions::text, attstattarget), ' '
-                    ORDER BY attnum) FROM pg_attribute WHERE attrelid = rel AND attnum > 0),
-        hologres.children_of(rel),
-        (SELECT string_agg(concat_ws(' ', oid, conname, pg_get_constraintdef(oid), convalidated), E'\n'
-                    ORDER BY oid) FROM pg_constraint WHERE conrelid = rel OR confrelid = rel),
-        (SELECT string_agg(concat_ws(' ', pg_get_triggerdef(oid), tgenabled), E'\n' ORDER BY tgname)
-           FROM pg_trigger WHERE tgrelid = rel AND NOT tgisinternal),
-        hologres.dependents_digest(rel, hologres.task_changes(id)),
-        (SELECT string_agg(pg_get_ruledef(oid), E'\n' ORDER BY oid) FROM pg_rewrite
-          WHERE ev_class = rel),
-        (SELECT string_agg(p::text, E'\n' ORDER BY p.oid) FROM pg_policy p WHERE polrelid = rel),
-        (SELECT string_agg(x::text, E'\n' ORDER BY x.oid) FROM pg_publication_rel x
-          WHERE prrelid IN (SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))),
-        (SELECT string_agg(pg_get_statisticsobjdef(oid), E'\n' ORDER BY oid) FROM pg_statistic_ext
-          WHERE stxrelid = rel),
-        (SELECT concat_ws(' ', count(*), sum(objid::bigint)) FROM pg_depend
-          WHERE refclassid = 'pg_class'::regclass AND refobjid = rel),
-        (SELECT string_agg(concat_ws(' ', objoid, classoid, objsubid, description), E'\n'
-                    ORDER BY classoid, objoid, objsubid) FROM pg_description
-          WHERE objoid = rel AND classoid = 'pg_class'::regclass)));
+    RETURN (SELECT array_agg(DISTINCT x) FROM (
+        SELECT unnest(ids)
+        UNION ALL SELECT t.oid FROM pg_class c JOIN pg_type t ON c.reltype IN (t.oid, t.typelem) WHERE c.oid = ANY (ids)
+             AND c.reltype <> 0
+        UNION ALL SELECT ev_class FROM pg_rewrite WHERE oid = ANY (ids)
+        UNION ALL SELECT polrelid FROM pg_policy WHERE oid = ANY (ids)
+        UNION ALL SELECT d.refobjid FROM pg_rewrite w JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass
+             AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass WHERE w.ev_class = ANY (ids)
+        UNION ALL SELECT indexrelid FROM pg_index WHERE indrelid = ANY (ids)
+        UNION ALL SELECT unnest(ARRAY[oid, conrelid, confrelid]) FROM pg_constraint
+             WHERE contype = 'f' AND (conrelid = rel OR confrelid = rel)) AS o(x));
+END $$;
+
+-- Which versions of which rows of the catalogs say something about these objects, as one value: it changes
+-- when they do, or when something new depends on them. It is asked for under the locks of the swap, hence
+-- goes by indexes alone, and is planned once.
+CREATE FUNCTION hologres.versions_of(ids oid[]) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN (SELECT md5(string_agg(id || ' ' || version, E'\n' ORDER BY id, version)) FROM (
+        SELECT oid, xmin::text FROM pg_class WHERE oid = ANY (ids)
+        UNION ALL SELECT attrelid, attnum || ' ' || xmin FROM pg_attribute WHERE attrelid = ANY (ids) AND attnum > 0
+        UNION ALL SELECT oid, 'd' || xmin FROM pg_attrdef WHERE adrelid = ANY (ids)
+        UNION ALL SELECT oid, 'c' || xmin FROM pg_constraint WHERE conrelid = ANY (ids)
+        UNION ALL SELECT oid, 'c' || xmin FROM pg_constraint WHERE oid = ANY (ids)
+        UNION ALL SELECT indexrelid, 'i' || xmin FROM pg_index WHERE indrelid = ANY (ids)
+        UNION ALL SELECT oid, 't' || xmin FROM pg_trigger WHERE tgrelid = ANY (ids)
+        UNION ALL SELECT oid, 'r' || xmin FROM pg_rewrite WHERE ev_class = ANY (ids)
+        UNION ALL SELECT oid, 'f' || xmin FROM pg_proc WHERE oid = ANY (ids)
+        UNION ALL SELECT oid, 'p' || xmin FROM pg_policy WHERE polrelid = ANY (ids)
+        UNION ALL SELECT oid, 'u' || xmin FROM pg_publication_rel WHERE prrelid = ANY (ids)
+        UNION ALL SELECT oid, 's' || xmin FROM pg_statistic_ext WHERE stxrelid = ANY (ids)
+        UNION ALL SELECT objoid, 'm' || xmin FROM pg_description WHERE objoid = ANY (ids)
+        UNION ALL SELECT objid, 'n' || refobjsubid FROM pg_depend WHERE refobjid = ANY (ids) AND refclassid = ANY (
+                     ARRAY['pg_class'::regclass, 'pg_type'::regclass, 'pg_proc'::regclass])) AS v(id, version));
+END $$;
+
+-- What the job looks at between the statements of the swap. HG001: not now, but it may succeed with
+-- everything read again.
+CREATE FUNCTION hologres.check_versions(ids oid[], before text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF hologres.versions_of(ids) <> before THEN
+        RAISE EXCEPTION 'the table was altered meanwhile' USING ERRCODE = 'HG001';
+    END IF;
+END $$;
+-- From the end of check_snapshot to the end of swap writers wait.
+CREATE FUNCTION hologres.end_step(id text, number integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE hologres.rebuild_step SET end_time = clock_timestamp() WHERE query_id = id AND step_id = number;
+END $$;
+CREATE FUNCTION hologres.check_round() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_temp.rebuild_out WHERE value::text LIKE '-%') THEN
+        RAISE EXCEPTION 'the table was truncated meanwhile' USING ERRCODE = 'HG001';
+    END IF;
+END $$;
+CREATE FUNCTION hologres.check_ran(number integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_temp.rebuild_ran r WHERE r.number = check_ran.number) THEN
+        RAISE EXCEPTION 'the owner''s function did not run' USING ERRCODE = 'XX000';
+    END IF;
+END $$;
+
+-- Virtual transactions that hold locks now which a lock on the table would have to wait for, or one on the
+-- other tables of its foreign keys. strong: ACCESS EXCLUSIVE; else a lock beside which others read.
+CREATE FUNCTION hologres.lock_holders(rel oid, strong boolean) RETURNS text[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    RETURN (SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}')
+              FROM pg_locks l WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+               AND (strong OR l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND (l.relation = rel OR strong AND l.relation IN (
+                      SELECT confrelid FROM pg_constraint WHERE conrelid = rel AND contype = 'f'
+                      UNION ALL SELECT conrelid FROM pg_constraint WHERE confrelid = rel AND contype = 'f')));
 END $$;
 
 CREATE FUNCTION hologres.comment_statement(kind text, name text, objoid oid, class regclass)
@@ -220,6 +267,47 @@ BEGIN
                                                     t.params -> 'actions') p)
         || ARRAY(SELECT p FROM hologres.copy_problems(r.relid, t.params -> 'actions') p));
     PERFORM hologres.check_children(id), hologres.check_detached(r.relid);
+END $$;
+
+-- What the copy can be given before it has its name, beside the writers. The server keeps pg_attver itself.
+CREATE FUNCTION hologres.copy_statements(id text) RETURNS TABLE (role text, statement text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+DECLARE
+    r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
+    c pg_class := (SELECT c FROM pg_class c WHERE c.oid = r.relid);
+    n pg_class := (SELECT z FROM pg_class z WHERE z.oid = r.new_relid);
+    owner text := pg_get_userbyid(c.relowner);
+    copy text := hologres.qualified_name(r.new_relid);
+    part text;
+BEGIN
+    role := owner;
+    IF n.relkind = 'r' AND NOT coalesce(c.reloptions::text LIKE '%autovacuum_enabled=%', false) THEN
+        statement := format('ALTER TABLE %s RESET (autovacuum_enabled)', copy);
+        RETURN NEXT;
+    ELSIF n.relkind = 'r' THEN
+        statement := format('ALTER TABLE %s SET (%s)', copy, (SELECT o FROM unnest(c.reloptions) o
+                            WHERE o LIKE 'autovacuum_enabled=%'));
+        RETURN NEXT;
+    END IF;
+    FOR part IN SELECT 'toast.' || o FROM pg_class p, unnest(p.reloptions) o
+                 WHERE p.oid = c.reltoastrelid AND n.reltoastrelid <> 0 AND n.relkind = 'r' LOOP
+        statement := format('ALTER TABLE %s SET (%s)', copy, part);
+        RETURN NEXT;
+    END LOOP;
+    IF c.relreplident IN ('f', 'n') THEN
+        statement := format('ALTER TABLE %s REPLICA IDENTITY %s', copy,
+                            CASE c.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END);
+        RETURN NEXT;
+    END IF;
+    RETURN QUERY SELECT owner, format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', copy, a.attname,
+                                      a.attstattarget)
+      FROM pg_attribute a WHERE a.attrelid = r.relid AND a.attnum > 0 AND a.attstattarget >= 0
+       AND NOT a.attisdropped;
+    RETURN QUERY SELECT owner, format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', copy, a.attname,
+                                      string_agg(o, ', '))
+      FROM pg_attribute a, unnest(a.attoptions) o WHERE a.attrelid = r.relid AND a.attnum > 0
+       AND NOT a.attisdropped AND o NOT LIKE 'pg\_attver=%' GROUP BY a.attname;
 END $$;
 
 -- The swap. Names: `target` is the table's, before and after.
@@ -268,7 +356,7 @@ BEGIN
     END LOOP;
     role := owner;
     FOR x IN SELECT g.tgname FROM pg_trigger g WHERE g.tgrelid = r.relid AND NOT g.tgisinternal
-                AND (keep OR g.tgname LIKE 'tmp\_rebuild\_' || id || '\_%') LOOP
+                AND keep LOOP -- else they go with the table
         statement := format('DROP TRIGGER %I ON %s', x.tgname, target);
         RETURN NEXT;
     END LOOP;
@@ -353,7 +441,8 @@ BEGIN
     END IF;
     -- sequences of identity columns, and of columns that were added
     FOR x IN SELECT a.attname, q.oid, q.relname, q.relowner, q.relacl, b.oid AS before,
-                    b.relname AS before_name, b.relacl AS before_acl, b.atttypid = a.atttypid AS same_type
+                    b.relname AS before_name, b.relacl AS before_acl, b.atttypid = a.atttypid AS same_type,
+                    (SELECT seqtypid FROM pg_sequence WHERE seqrelid = q.oid) AS type
                FROM pg_depend d JOIN pg_class q ON q.oid = d.objid AND q.relkind = 'S'
                JOIN pg_attribute a ON a.attrelid = r.new_relid AND a.attnum = d.refobjsubid
                LEFT JOIN (SELECT o.*, e.attname, e.atttypid FROM pg_depend f JOIN pg_class o ON o.oid = f.objid
@@ -368,7 +457,8 @@ BEGIN
         statement := format('ALTER SEQUENCE %s RENAME TO %I', hologres.qualified_name(x.oid), coalesce(
                         x.before_name, hologres.own_name(r.relid, ARRAY[x.attname], 'seq')));
         RETURN NEXT;
-        IF x.before IS NOT NULL AND x.same_type THEN -- LIKE made it a bigint
+        IF x.before IS NOT NULL AND x.same_type -- LIKE made it a bigint
+           AND x.type <> (SELECT seqtypid FROM pg_sequence WHERE seqrelid = x.before) THEN
             statement := format('ALTER SEQUENCE %s AS %s', part, (SELECT format_type(seqtypid, NULL)
                                 FROM pg_sequence WHERE seqrelid = x.before));
             RETURN NEXT;
@@ -392,32 +482,7 @@ BEGIN
     IF n.relkind = 'p' THEN
         RETURN QUERY SELECT z.role, z.statement FROM hologres.new_children_statements(id) z;
         RETURN QUERY SELECT owner, z FROM hologres.default_statements(id) z;
-    ELSIF NOT coalesce(c.reloptions::text LIKE '%autovacuum_enabled=%', false) THEN
-        statement := format('ALTER TABLE %s RESET (autovacuum_enabled)', target);
-        RETURN NEXT;
-    ELSE
-        statement := format('ALTER TABLE %s SET (%s)', target, (SELECT o FROM unnest(c.reloptions) o
-                            WHERE o LIKE 'autovacuum_enabled=%'));
-        RETURN NEXT;
     END IF;
-    FOR part IN SELECT 'toast.' || o FROM pg_class p, unnest(p.reloptions) o
-                 WHERE p.oid = c.reltoastrelid AND n.reltoastrelid <> 0 AND n.relkind = 'r' LOOP
-        statement := format('ALTER TABLE %s SET (%s)', target, part);
-        RETURN NEXT;
-    END LOOP;
-    IF c.relreplident IN ('f', 'n') THEN
-        statement := format('ALTER TABLE %s REPLICA IDENTITY %s', target,
-                            CASE c.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END);
-        RETURN NEXT;
-    END IF;
-    RETURN QUERY SELECT owner, format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', target, a.attname,
-                                      a.attstattarget)
-      FROM pg_attribute a WHERE a.attrelid = r.relid AND a.attnum > 0 AND a.attstattarget >= 0
-       AND NOT a.attisdropped;
-    RETURN QUERY SELECT owner, format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', target, a.attname,
-                                      array_to_string(a.attoptions, ', '))
-      FROM pg_attribute a WHERE a.attrelid = r.relid AND a.attnum > 0 AND a.attoptions IS NOT NULL
-       AND NOT a.attisdropped;
     RETURN QUERY SELECT g.role, g.statement FROM hologres.grant_statements('TABLE', target, c.relowner,
                      c.relacl, n.relacl) g;
     RETURN QUERY SELECT g.role, g.statement FROM pg_attribute a, hologres.grant_statements('TABLE', target,
@@ -557,28 +622,14 @@ AS $$
      WHERE r.query_id = id
 $$;
 
--- Those that are to be proved once the table is there.
-CREATE FUNCTION hologres.note_proofs(id text) RETURNS void
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp
-AS $$
-    UPDATE hologres.rebuild r SET plan = plan || jsonb_build_object('validate', (
-           SELECT coalesce(jsonb_agg(jsonb_build_object('table', hologres.qualified_name(k.conrelid),
-                    'name', k.conname, 'role', pg_get_userbyid(o.relowner))), '[]')
-             FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
-            WHERE (k.confrelid = r.relid OR k.conrelid IN (SELECT r.relid UNION ALL SELECT relid
-                                                             FROM pg_partition_tree(r.relid)))
-              AND k.contype = 'f' AND k.conparentid = 0
-              AND NOT k.convalidated AND NOT r.plan -> 'unproved' ? k.conname))
-     WHERE r.query_id = id
-$$;
-
--- Behind the owners' statements, in the same transaction: what our tables say of the table.
+-- In the transaction of the owners' statements, before them: what our tables say of the table.
 CREATE FUNCTION hologres.take_swap(id text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
 BEGIN
+    PERFORM hologres.note_unproved(id);
     IF hologres.becomes_logical(id) THEN
         INSERT INTO hologres.table_property (relid, key, value)
         VALUES (r.relid, 'is_logical_partitioned_table', 'true') ON CONFLICT DO NOTHING;
@@ -590,7 +641,6 @@ BEGIN
     UPDATE pgveneer.task t SET params = jsonb_set(t.params, '{relid}', to_jsonb(r.new_relid))
      WHERE t.category = 'REBUILD' AND t.state <> 'done' AND (t.params ->> 'relid')::oid = r.relid;
     UPDATE hologres.rebuild SET old_relid = r.relid, relid = r.new_relid, new_relid = NULL WHERE query_id = id;
-    PERFORM hologres.note_proofs(id);
     UPDATE hologres.rebuild_step SET status = 'done', progress = '1/1', start_time = clock_timestamp(),
            end_time = clock_timestamp()
      WHERE query_id = id AND step = 'check_additional_child_table' AND status IS NULL
@@ -625,10 +675,13 @@ $$;
 CREATE FUNCTION hologres.after_statements(id text) RETURNS TABLE (role text, statement text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
-    SELECT v ->> 'role', format('ALTER TABLE %s VALIDATE CONSTRAINT %I', v ->> 'table', v ->> 'name')
-      FROM hologres.rebuild r, jsonb_array_elements(r.plan -> 'validate') v
-     WHERE r.query_id = id AND EXISTS (SELECT FROM pg_constraint k WHERE k.conname = v ->> 'name'
-           AND hologres.qualified_name(k.conrelid) = v ->> 'table' AND NOT k.convalidated)
+    SELECT pg_get_userbyid(o.relowner)::text, format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
+               hologres.qualified_name(k.conrelid), k.conname)
+      FROM hologres.rebuild r JOIN pg_constraint k ON k.confrelid = r.relid OR k.conrelid IN (
+           SELECT r.relid UNION ALL SELECT relid FROM pg_partition_tree(r.relid))
+      JOIN pg_class o ON o.oid = k.conrelid
+     WHERE r.query_id = id AND k.contype = 'f' AND k.conparentid = 0 AND NOT k.convalidated
+       AND NOT r.plan -> 'unproved' ? k.conname
     UNION ALL
     SELECT k ->> 'role', format('ALTER TABLE %s ADD CONSTRAINT %I %s', k ->> 'table', k ->> 'name', k ->> 'definition')
       FROM hologres.rebuild r, jsonb_array_elements(r.plan -> 'parent_keys') k
@@ -708,7 +761,10 @@ REVOKE ALL ON FUNCTION hologres.create_copy_body(text), hologres.take_copy(text,
     hologres.partitions_block(text, text), hologres.partitions_body(text), hologres.cut_slices(text),
     hologres.order_of(text), hologres.open_rows(text), hologres.insert_parts(text), hologres.slice_body(text, integer),
     hologres.round_body(text, boolean), hologres.reload_body(text), hologres.missing_indexes(text),
-    hologres.lock_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text), hologres.note_proofs(text),
+    hologres.lock_statements(text), hologres.copy_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text),
+    hologres.check_versions(oid[], text), hologres.check_round(), hologres.end_step(text, integer),
+    hologres.check_ran(integer),
+    hologres.lock_holders(oid, boolean),
     hologres.after_statements(text), hologres.drop_log_statements(text), hologres.start_again(text)
     FROM PUBLIC;
 

@@ -383,22 +383,6 @@ BEGIN
     END LOOP;
 END $$;
 
--- All of it as one value: it changes when a definition does.
-CREATE FUNCTION hologres.dependents_digest(rel oid, changed text[]) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT string_agg(concat_ws(' ', d.class, d.id, d.kind, d.depth, d.owner,
-               (SELECT xmin FROM pg_class WHERE oid = d.id AND d.class = 'pg_class'::regclass),
-               (SELECT string_agg(xmin::text, ' ' ORDER BY oid) FROM pg_rewrite WHERE ev_class = d.id OR oid = d.id),
-               (SELECT string_agg(xmin::text, ' ' ORDER BY attnum) FROM pg_attribute
-                 WHERE attrelid = d.id AND d.class = 'pg_class'::regclass),
-               (SELECT xmin FROM pg_proc WHERE oid = d.id AND d.class = 'pg_proc'::regclass),
-               (SELECT xmin FROM pg_policy WHERE oid = d.id AND d.class = 'pg_policy'::regclass),
-               (SELECT string_agg(xmin::text, ' ' ORDER BY oid) FROM pg_trigger WHERE tgrelid = d.id)), E'\n'
-               ORDER BY d.class, d.id)
-      FROM hologres.dependents_of(rel, changed) d
-$$;
-
 -- Is there a meaning with the new types? --------------------------------------------------------------
 
 -- What a definition says when its schemas are on the search_path: then the names in them stand alone.
