@@ -8,5 +8,6 @@ export PGVENEER_BUILD=$(cd "$1" && pwd) PYTHONDONTWRITEBYTECODE=1
 python3 tests/bench/passthrough_bench.py
 python3 tests/bench/sync_bench.py "${ROWS:-5000000}"
 python3 tests/bench/rebuild_bench.py "${ROWS:-5000000}"
+python3 tests/bench/swap_bench.py
 python3 tests/bench/cursor_bench.py "${ROWS:-5000000}"
 python3 tests/bench/logs_bench.py
