@@ -108,6 +108,9 @@ bool cursor_add(struct session *s, struct endpoint_cursor *shared, const char *c
 {
     struct cursors *c = s->vendor->cursors;
     struct cursor_open *o = calloc(1, sizeof *o);
+    struct cursor_open *old = cursor_find(c, shared->name);
+    if (old != NULL) /* closed by the text that declares it again */
+        close_one(s, old);
     if (o == NULL || !cursor_age_start(s, o) ||
         (shared->workers != NULL && !cursor_watch_start(s))) {
         free(o);

@@ -293,6 +293,8 @@ with Cluster() as c:
         equal(names(), [], "none")
         d.run(declare.format("a"))
         equal(len(d.read_all("a")), 1000, "declared again")
+        d.run("CLOSE a; " + declare.format("a"))
+        equal(names(), ["a_1"], "closed and declared again in one text: the same name")
         d.run("COMMIT")
         equal(names(), [], "COMMIT")
         d.run("BEGIN"); d.run(declare.format("before")); d.run("SAVEPOINT s"); d.run(declare.format("behind"))
