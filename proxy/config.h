@@ -35,7 +35,7 @@ struct config {
     int64_t task_slots, hudi_sync_max_commits;
     int64_t hudi_scan_max_rows, hudi_scan_max_size, hudi_scan_keep;
     int64_t hudi_cache_size, hudi_store_timeout, hudi_readers;
-    bool allow_trust_backend, keep_client_keys;
+    bool allow_trust_backend, keep_client_keys, retrieve_clear_text;
 };
 
 enum config_type { CONFIG_TEXT, CONFIG_INT, CONFIG_BOOL, CONFIG_CHOICE };

@@ -146,6 +146,10 @@ const struct config_setting config_settings[] = {
     {INT(parallel_cursor_max_age, "0", 0, 2147483, "seconds"), .group = G_CURSORS,
      .doc = "A session with a cursor that has been open longer is ended with 25P04, since its "
             "snapshot holds back VACUUM. 0: no limit."},
+    {BOOL(retrieve_clear_text, "off"), .group = G_CURSORS,
+     .doc = "Retrieve sessions may send their token in clear text without TLS, if they ask for "
+            "that by "
+            "`pgveneer.retrieve_auth=password`. With TLS they always may."},
     {TEXT(advertise_host, ""), .group = G_CURSORS,
      .doc = "Host name of this proxy in the lists of endpoints. Empty: the address that the "
             "declaring client connected to, or the name of this host when that was a unix socket."},

@@ -148,6 +148,7 @@ int main_serve_proxy(struct config *c, const struct main_options *o)
     p.parallel_cursor_endpoints = (unsigned)c->parallel_cursor_endpoints;
     p.parallel_cursor_max_workers = (unsigned)c->parallel_cursor_max_workers;
     p.parallel_cursor_max_user_workers = (unsigned)c->parallel_cursor_max_user_workers;
+    p.retrieve_clear_text = c->retrieve_clear_text;
     p.parallel_cursor_max_age_ms = (uint64_t)c->parallel_cursor_max_age * 1000;
     p.parallel_cursor_min_bytes = (uint64_t)c->parallel_cursor_min_size;
     p.service = or_null(c->service);

@@ -1,6 +1,7 @@
 /* The life of a retrieve session.
  *
- *   FIRST --> PROOF --> READY          any state --> CLOSING --> freed
+ *   FIRST --> PROOF --+--> READY          any state --> CLOSING --> freed
+ *          PASSWORD --+
  *
  * It begins where an ordinary session would open its server connection (session_login.c), with the
  * client's connection, and shares nothing with struct session but the loop and the place among the
@@ -301,6 +302,7 @@ void retrieve_open(struct session_group *g, struct conn *client, const char *who
     r->client = client;
     r->counted = true;
     r->status = 'I';
+    r->asks_for_password = p->asks_for_password;
     init_party(r, number);
     copy_name(r->user, p->user);
     copy_name(r->dbname, p->dbname);

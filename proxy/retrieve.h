@@ -31,6 +31,7 @@ struct session_group;
 #define RETRIEVE_STATES(X)                                                                         \
     X(FIRST, "waits for the client's first SCRAM message")                                         \
     X(PROOF, "waits for the client's proof")                                                       \
+    X(PASSWORD, "waits for the token in clear text")                                               \
     X(READY, "takes statements")                                                                   \
     X(CLOSING, "waits to be freed")
 
@@ -106,6 +107,7 @@ struct retrieve {
     struct scram_server **exchanges;       /* one a candidate, or one for nobody */
     size_t candidate_count;
     size_t exchange_count;
+    bool asks_for_password; /* the client cannot do better */
     /* from READY on */
     struct endpoint_declarer *declarer; /* a reference */
     char status;                        /* I, T or E, as the client's BEGIN has it */

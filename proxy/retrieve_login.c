@@ -3,13 +3,18 @@
  * have one salt, so one challenge serves, and the proof tells which of them the client knows.
  *
  * Somebody without any token gets a challenge too, and is refused after his proof like one with a wrong
- * token. The comparison takes the same time wherever the proofs differ (scram_server_finish). */
+ * token. The comparison takes the same time wherever the proofs differ (scram_server_finish).
+ *
+ * A client that knows no SCRAM may ask for a clear-text password in its startup packet, and is asked for
+ * one where the connection has TLS, or the setting retrieve_clear_text says that it need not. */
 #include "retrieve.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "protocol/client_msg.h"
+#include "protocol/crypto.h"
 #include "protocol/server_msg.h"
 
 #include "loop.h"
@@ -32,6 +37,20 @@ static void send_auth(struct retrieve *r, enum wire_auth_kind kind, struct slice
     retrieve_flush(r);
 }
 
+static void ask_for_password(struct retrieve *r)
+{
+    struct err err;
+    if (conn_is_tls(r->client) || r->group->shared->config->retrieve_clear_text) {
+        r->state = RETRIEVE_PASSWORD;
+        send_auth(r, WIRE_AUTH_CLEARTEXT, slice_of("", 0));
+        return;
+    }
+    err_set(&err, SQLSTATE_INVALID_AUTHORIZATION,
+            "a token is taken in clear text only through a connection with TLS");
+    err_hint(&err, "Use TLS, or leave out " STARTUP_RETRIEVE_AUTH " and log in by SCRAM-SHA-256.");
+    retrieve_refuse(r, &err);
+}
+
 bool retrieve_login_start(struct retrieve *r)
 {
     static const char mechanisms[] = SCRAM_MECHANISM "\0";
@@ -39,6 +58,10 @@ bool retrieve_login_start(struct retrieve *r)
     r->exchanges = calloc(MAX_CANDIDATES, sizeof(struct scram_server *));
     if (r->candidates == NULL || r->exchanges == NULL)
         return false;
+    if (r->asks_for_password) {
+        ask_for_password(r);
+        return true;
+    }
     r->state = RETRIEVE_FIRST;
     send_auth(r, WIRE_AUTH_SASL, slice_of(mechanisms, sizeof mechanisms));
     return true;
@@ -59,16 +82,21 @@ void retrieve_login_free(struct retrieve *r)
         timer_stop(r->timeout);
 }
 
+static void find_candidates(struct retrieve *r)
+{
+    r->candidate_count =
+        endpoint_find_declarers(r->group->shared->endpoints, slice_cstr(r->user),
+                                slice_cstr(r->dbname), r->candidates, MAX_CANDIDATES);
+}
+
 /* The same nonce for all, so that they make the same challenge. */
 static bool open_exchanges(struct retrieve *r, struct err *err)
 {
     uint8_t random[18];
     struct buf nonce;
     struct scram_verifier nobody;
-    struct endpoint_registry *registry = r->group->shared->endpoints;
-    r->candidate_count = endpoint_find_declarers(
-        registry, slice_cstr(r->user), slice_cstr(r->dbname), r->candidates, MAX_CANDIDATES);
-    endpoint_copy_nobody(registry, &nobody);
+    find_candidates(r);
+    endpoint_copy_nobody(r->group->shared->endpoints, &nobody);
     buf_init(&nonce, 64);
     bool good = crypto_random(random, sizeof random) &&
                 crypto_base64_write(&nonce, slice_of((char *)random, sizeof random));
@@ -130,6 +158,36 @@ static void welcome(struct retrieve *r)
     retrieve_flush(r);
 }
 
+/* candidates[i] knows the client. */
+static void admit(struct retrieve *r, size_t i)
+{
+    r->declarer = r->candidates[i];
+    endpoint_party_ref(&r->declarer->party);
+    retrieve_login_free(r);
+    welcome(r);
+}
+
+static void check_password(struct retrieve *r, struct slice body)
+{
+    struct wire_reader reader;
+    struct wire_password m;
+    char token[ENDPOINT_TOKEN_BYTES] = "";
+    wire_reader_init(&reader, body);
+    if (wire_read_password(&reader, &m) && m.password.len < sizeof token)
+        memcpy(token, m.password.data, m.password.len);
+    explicit_bzero((char *)body.data, body.len);
+    find_candidates(r);
+    size_t right = r->candidate_count;
+    for (size_t i = 0; i < r->candidate_count; i++)
+        if (crypto_equals(r->candidates[i]->token, token, sizeof token))
+            right = i;
+    crypto_wipe(token, sizeof token);
+    if (right < r->candidate_count)
+        admit(r, right);
+    else
+        refuse_token(r);
+}
+
 static void check_proof(struct retrieve *r, struct slice final)
 {
     uint8_t client_key[CRYPTO_SHA256_BYTES];
@@ -142,11 +200,8 @@ static void check_proof(struct retrieve *r, struct slice final)
             right = i;
     crypto_wipe(client_key, sizeof client_key);
     if (right < r->candidate_count) {
-        r->declarer = r->candidates[right];
-        endpoint_party_ref(&r->declarer->party);
         send_auth(r, WIRE_AUTH_SASL_FINAL, buf_slice(&out));
-        retrieve_login_free(r);
-        welcome(r);
+        admit(r, right);
     } else {
         refuse_token(r);
     }
@@ -161,6 +216,10 @@ void retrieve_login_step(struct retrieve *r, char type, struct slice body)
     wire_reader_init(&reader, body);
     if (type == 'p' && r->state == RETRIEVE_PROOF) {
         check_proof(r, body);
+        return;
+    }
+    if (type == 'p' && r->state == RETRIEVE_PASSWORD) {
+        check_password(r, body);
         return;
     }
     if (type != 'p' || !wire_read_sasl_initial(&reader, &m) || !m.has_data ||

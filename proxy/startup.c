@@ -26,30 +26,33 @@ static bool is_false(struct slice value)
 
 /* ---- retrieve sessions: three ways to say so, in two places ---- */
 
-static bool is_retrieve_setting(struct slice name, struct slice value)
+static void take_setting(struct startup_packet *p, struct slice name, struct slice value)
 {
-    if (slice_equals_cstr(name, "gp_session_role") || slice_equals_cstr(name, "gp_session_rol"))
-        return slice_equals_nocase(value,
-                                   "retrieve"); /* the second is a misspelling of the manual */
-    return slice_equals_cstr(name, "gp_retrieve_conn") && value.len > 0 && !is_false(value);
+    if (slice_equals_cstr(name, "gp_session_role") ||
+        slice_equals_cstr(name, "gp_session_rol")) /* a misspelling of the manual */
+        p->is_retrieve = p->is_retrieve || slice_equals_nocase(value, "retrieve");
+    if (slice_equals_cstr(name, "gp_retrieve_conn"))
+        p->is_retrieve = p->is_retrieve || (value.len > 0 && !is_false(value));
+    if (slice_equals_cstr(name, STARTUP_RETRIEVE_AUTH))
+        p->asks_for_password = slice_equals_nocase(value, "password");
 }
 
 /* "name=value", where a dash in the name stands for an underscore. */
-static bool is_retrieve_option(struct slice option)
+static void take_option(struct startup_packet *p, struct slice option)
 {
     char name[32];
     size_t n = slice_find_byte(option, '=');
     if (n == option.len || n >= sizeof name)
-        return false;
+        return;
     for (size_t i = 0; i < n; i++)
         name[i] = option.data[i] == '-' ? '_' : option.data[i];
-    return is_retrieve_setting(slice_of(name, n), slice_part(option, n + 1, option.len));
+    take_setting(p, slice_of(name, n), slice_part(option, n + 1, option.len));
 }
 
 /* -c name=value, -cname=value and --name=value among the words of `options`. */
-static bool options_say_retrieve(struct slice options)
+static void take_options(struct startup_packet *p, struct slice options)
 {
-    bool says = false, behind_c = false;
+    bool behind_c = false;
     while (options.len > 0) {
         size_t skip = 0, n;
         while (skip < options.len && (options.data[skip] == ' ' || options.data[skip] == '\t'))
@@ -61,21 +64,21 @@ static bool options_say_retrieve(struct slice options)
         options = slice_part(options, n, options.len);
         bool is_short = slice_starts_with(word, "-c"), is_long = slice_starts_with(word, "--");
         if (behind_c || ((is_short || is_long) && word.len > 2))
-            says = is_retrieve_option(behind_c ? word : slice_part(word, 2, word.len)) || says;
+            take_option(p, behind_c ? word : slice_part(word, 2, word.len));
         behind_c = !behind_c && is_short && word.len == 2;
     }
-    return says;
 }
 
-static bool wants_to_retrieve(const struct wire_startup *m)
+static void take_settings(struct startup_packet *p, const struct wire_startup *m)
 {
-    static const char *const names[] = {"gp_session_role", "gp_session_rol", "gp_retrieve_conn"};
+    static const char *const names[] = {"gp_session_role", "gp_session_rol", "gp_retrieve_conn",
+                                        STARTUP_RETRIEVE_AUTH};
     struct slice value;
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (wire_startup_find(m, names[i], &value) &&
-            is_retrieve_setting(slice_cstr(names[i]), value))
-            return true;
-    return wire_startup_find(m, "options", &value) && options_say_retrieve(value);
+        if (wire_startup_find(m, names[i], &value))
+            take_setting(p, slice_cstr(names[i]), value);
+    if (wire_startup_find(m, "options", &value))
+        take_options(p, value);
 }
 
 static void read_params(struct slice body, struct startup_packet *p)
@@ -89,7 +92,7 @@ static void read_params(struct slice body, struct startup_packet *p)
     wire_startup_find(&m, "user", &p->user);
     if (!wire_startup_find(&m, "database", &p->dbname) || slice_is_empty(p->dbname))
         p->dbname = p->user;
-    p->is_retrieve = wants_to_retrieve(&m);
+    take_settings(p, &m);
     p->client_encoding = wire_startup_find(&m, "client_encoding", &value) ? value.data : "";
     p->is_replication = wire_startup_find(&m, "replication", &value) && !is_false(value);
 }

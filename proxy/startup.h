@@ -19,6 +19,9 @@ enum startup_kind {
     STARTUP_SESSION     /* StartupMessage of any version: for the server, which may refuse it */
 };
 
+/* = password: for clients of retrieve sessions that know no SCRAM. */
+#define STARTUP_RETRIEVE_AUTH "pgveneer.retrieve_auth"
+
 struct startup_packet {
     enum startup_kind kind;
     size_t bytes;      /* of the packet, length word included */
@@ -27,6 +30,7 @@ struct startup_packet {
     struct slice dbname; /* server will say so). dbname is the user's name when it is not given */
     bool is_replication; /* speaks the grammar of a WAL sender */
     bool is_retrieve;    /* wants to read endpoints of parallel retrieve cursors */
+    bool asks_for_password;      /* and to be asked for the token in clear text */
     const char *client_encoding; /* as asked for; borrows; "" when it was not */
 };
 

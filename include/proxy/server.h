@@ -36,6 +36,7 @@ struct proxy_config {
     uint64_t parallel_cursor_min_bytes;        /* smaller tables are not divided */
     unsigned parallel_cursor_max_workers;      /* connections in all; 0: no limit */
     unsigned parallel_cursor_max_user_workers; /* of one user */
+    bool retrieve_clear_text;                  /* tokens without TLS, for clients that ask */
     uint64_t parallel_cursor_max_age_ms;       /* older ones end their sessions; 0: no limit */
     bool allow_trust_backend; /* else a login without any challenge is refused with 28000 */
     bool auth_terminates;     /* SCRAM logins end here; needs service, auth_query */

@@ -103,15 +103,25 @@ static void test_replication(void **state)
     buf_fini(&b);
 }
 
-static bool wants_retrieve(const char *name, const char *value)
+static struct startup_packet read_with(const char *name, const char *value)
 {
     const char *const params[] = {"user", "u", name, value, NULL};
     struct buf b;
     buf_init(&b, 20000);
     assert_true(wire_write_startup(&b, WIRE_PROTOCOL_3_0, params));
-    bool wants = startup_read(buf_slice(&b), false, false).is_retrieve;
+    struct startup_packet p = startup_read(buf_slice(&b), false, false);
     buf_fini(&b);
-    return wants;
+    return p;
+}
+
+static bool wants_retrieve(const char *name, const char *value)
+{
+    return read_with(name, value).is_retrieve;
+}
+
+static bool asks_for_password(const char *name, const char *value)
+{
+    return read_with(name, value).asks_for_password;
 }
 
 static void test_retrieve(void **state)
@@ -132,6 +142,12 @@ static void test_retrieve(void **state)
     for (size_t i = 0; i < sizeof no / sizeof no[0]; i++)
         assert_false(wants_retrieve("options", no[i]));
     assert_true(wants_retrieve("gp_session_role", "retrieve"));
+    assert_false(wants_retrieve("options", "-c pgveneer.retrieve_auth=password"));
+    assert_true(asks_for_password("options", "-c pgveneer.retrieve_auth=password"));
+    assert_true(asks_for_password("options", "--pgveneer.retrieve-auth=PASSWORD -c a=b"));
+    assert_true(asks_for_password("pgveneer.retrieve_auth", "password"));
+    assert_false(asks_for_password("pgveneer.retrieve_auth", "scram-sha-256"));
+    assert_false(asks_for_password("options", "-c gp_retrieve_conn=on"));
     assert_true(wants_retrieve("gp_retrieve_conn", "1"));
     assert_false(wants_retrieve("gp_retrieve_conn", "false"));
     assert_false(wants_retrieve("application_name", "gp_session_role=retrieve"));
