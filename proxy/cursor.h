@@ -3,6 +3,7 @@
  *
  *   cursor.c        which are open; what the server's messages tell about that
  *   cursor_run.c    DECLARE, CHECK and the lists of endpoints: statements that need more than a rewrite
+ *   cursor_explain.c  where the endpoints of a DECLARE would be
  *   cursor_age.c    cursors that are open too long
  *   cursor_watch.c  statements that wait for the session's own workers
  *   cursor_fetch.c  rows for retrieve sessions out of the declaring session's own cursor
@@ -70,6 +71,7 @@ struct cursor_run {
     bool piece_failed;
     struct endpoint_cursor *declared;
     char created[40];
+    bool explains;         /* EXPLAIN of a DECLARE: only the plan stages are gone through */
     bool may_have_workers; /* nothing of the session speaks against it */
     const char *settings;  /* what makes a new session like this one, as SQL; in the arena */
     struct cursor_parallel parallel;
@@ -84,6 +86,7 @@ struct cursors {
     struct list open;                   /* of struct cursor_open */
     struct cursor_run run;
     const char *tag;     /* of the CHECK that was executed last: static */
+    char line[64];       /* of the EXPLAIN that was executed last; "": none */
     struct timer *timer; /* of a wait */
     struct inject inject;
     bool must_reconcile; /* a cursor may be gone */

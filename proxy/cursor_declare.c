@@ -126,6 +126,18 @@ void cursor_declare_ask_facts(struct session *s)
     buf_fini(&sql);
 }
 
+void cursor_declare_keep_settings(struct session *s)
+{
+    struct cursor_run *run = &cursors_of(s)->run;
+    size_t column = ARRAY_LEN(reported) + 1;
+    struct slice value;
+    bool may =
+        inject_find_value(&s->vendor->inject, column, &value) && slice_equals_cstr(value, "t");
+    if (inject_find_value(&s->vendor->inject, column + 1, &value))
+        run->settings = arena_copy(&s->vendor->dispatch.arena, value);
+    run->may_have_workers = may && run->settings != NULL;
+}
+
 static bool keep_facts(struct session *s, struct err *err)
 {
     struct cursors *c = cursors_of(s);
@@ -140,12 +152,7 @@ static bool keep_facts(struct session *s, struct err *err)
         if (inject_find_value(&s->vendor->inject, i + 1, &m.value))
             good = wire_write_parameter_status(&parameters, &m) || err_no_memory(err);
     }
-    size_t column = ARRAY_LEN(reported) + 1;
-    c->run.may_have_workers =
-        inject_find_value(&s->vendor->inject, column, &value) && slice_equals_cstr(value, "t");
-    if (inject_find_value(&s->vendor->inject, column + 1, &value))
-        c->run.settings = arena_copy(&s->vendor->dispatch.arena, value);
-    c->run.may_have_workers = c->run.may_have_workers && c->run.settings != NULL;
+    cursor_declare_keep_settings(s);
     c->run.declared = good ? endpoint_cursor_new(cursor_declare_what(s)->name) : NULL;
     if (good && c->run.declared == NULL)
         good = err_no_memory(err);

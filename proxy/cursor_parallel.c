@@ -3,6 +3,7 @@
  *   MARK      SAVEPOINT pgveneer_plan
  *   COSTS     settings that let the planner divide whatever can be divided
  *   VALUES    of parameters, which become literals (cursor_values.c)
+ *   CHECK     of an EXPLAIN only, whose query may be wrong: as TRY
  *   EXPLAIN   its plan
  *   SAFE      does the plan use anything that another session would see otherwise? How large is it?
  *   VIEWS     definitions of the views in the text, where it does not name the tables to be divided
@@ -47,6 +48,7 @@
     X(MARK)                                                                                        \
     X(COSTS)                                                                                       \
     X(VALUES)                                                                                      \
+    X(CHECK)                                                                                       \
     X(EXPLAIN) X(SAFE) X(VIEWS) X(RANGES) X(TRY) X(SEE) X(UNDO) X(RELEASE) X(EXPORT)
 
 enum stage {
@@ -91,12 +93,6 @@ static void undo(struct session *s)
 }
 
 #define EXPLAIN "EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) "
-
-static void ask_plan(struct session *s)
-{
-    const char *query = parallel_of(s)->query.data;
-    ask(s, STAGE_EXPLAIN, arena_printf(arena_of(s), EXPLAIN "%s", query), NULL);
-}
 
 static struct lexer_dialect dialect_of(const struct session *s)
 {
@@ -266,6 +262,18 @@ static const char *write_try(struct session *s, const char *slice)
                                           quoted);
     const char *literal = body == NULL ? NULL : lexer_quote(a, slice_cstr(body), e);
     return literal == NULL ? NULL : arena_printf(a, "DO LANGUAGE plpgsql %s", literal);
+}
+
+#define SEE "SELECT pg_catalog.current_setting('pgveneer.plan', true)"
+
+/* What a cursor was declared for is right; what is only explained may be anything. */
+static void ask_plan(struct session *s)
+{
+    const char *query = parallel_of(s)->query.data;
+    if (s->vendor->cursors->run.explains)
+        ask(s, STAGE_CHECK, write_try(s, query), NULL);
+    else
+        ask(s, STAGE_EXPLAIN, arena_printf(arena_of(s), EXPLAIN "%s", query), NULL);
 }
 
 /* ---- places ---- */
@@ -500,13 +508,22 @@ static struct endpoint_workers *make_workers(struct session *s, struct slice sna
     return NULL;
 }
 
+/* The cursor gets so many endpoints, or would. */
+static void conclude(struct session *s, unsigned endpoints)
+{
+    if (s->vendor->cursors->run.explains)
+        cursor_explain_conclude(s, endpoints);
+    else
+        cursor_declare_publish(s, endpoints);
+}
+
 static void on_exported(struct session *s)
 {
     struct endpoint_cursor *shared = s->vendor->cursors->run.declared;
     struct slice snapshot;
     if (find(s, 0, &snapshot))
         shared->workers = make_workers(s, snapshot);
-    cursor_declare_publish(s, shared->workers == NULL ? 1 : shared->workers->count);
+    conclude(s, shared->workers == NULL ? 1 : shared->workers->count);
 }
 
 /* ---- the walk ---- */
@@ -538,7 +555,7 @@ void cursor_parallel_start(struct session *s)
     const struct handler_cursor *what = cursor_declare_what(s);
     const char *query = is_open(s, what) ? arena_copy(arena_of(s), what->query) : NULL;
     if (query == NULL) {
-        cursor_declare_publish(s, 1);
+        conclude(s, 1);
         return;
     }
     p->query = slice_of(query, what->query.len);
@@ -561,10 +578,12 @@ static void find_values(struct session *s)
 static void on_released(struct session *s)
 {
     const struct cursor_parallel *p = parallel_of(s);
-    if (p->is_confirmed || (p->is_possible && p->is_large))
+    if (s->vendor->cursors->run.explains)
+        conclude(s, p->is_confirmed ? p->count : 1);
+    else if (p->is_confirmed || (p->is_possible && p->is_large))
         ask(s, STAGE_EXPORT, "SELECT pg_catalog.pg_export_snapshot()", NULL);
     else
-        cursor_declare_publish(s, 1);
+        conclude(s, 1);
 }
 
 void cursor_parallel_on_injected(struct session *s)
@@ -574,6 +593,7 @@ void cursor_parallel_on_injected(struct session *s)
     case STAGE_MARK: ask_costs(s); return;
     case STAGE_COSTS:
     case STAGE_VALUES: find_values(s); return;
+    case STAGE_CHECK: ask(s, STAGE_EXPLAIN, SEE, NULL); return;
     case STAGE_EXPLAIN: on_explained(s); return;
     case STAGE_SAFE: on_safe(s); return;
     case STAGE_VIEWS: on_views(s); return;
@@ -582,9 +602,7 @@ void cursor_parallel_on_injected(struct session *s)
         p->tried = 0;
         try_next(s);
         return;
-    case STAGE_TRY:
-        ask(s, STAGE_SEE, "SELECT pg_catalog.current_setting('pgveneer.plan', true)", NULL);
-        return;
+    case STAGE_TRY: ask(s, STAGE_SEE, SEE, NULL); return;
     case STAGE_SEE: on_tried(s); return;
     case STAGE_UNDO: ask(s, STAGE_RELEASE, "RELEASE SAVEPOINT pgveneer_plan", NULL); return;
     case STAGE_RELEASE: on_released(s); return;

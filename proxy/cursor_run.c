@@ -78,7 +78,6 @@ static bool is_item(struct session *s, const struct handler_cursor *c)
     switch (c->kind) {
     case HANDLER_CURSOR_FETCH:
     case HANDLER_CURSOR_MOVE: return cursor_find(cursors_of(s), c->name) != NULL;
-    case HANDLER_CURSOR_EXPLAIN: return false; /* its edits are all */
     default: return true;
     }
 }
@@ -154,7 +153,7 @@ bool cursor_run_write_item(struct session *s, const struct cursor_item *item, st
 
 /* ---- plain pieces ---- */
 
-static void send_piece(struct session *s)
+void cursor_run_send_piece(struct session *s, const char *line)
 {
     struct cursor_run *run = &cursors_of(s)->run;
     struct slice text;
@@ -167,6 +166,8 @@ static void send_piece(struct session *s)
         vendor_free_note(note);
         cursor_run_refuse_no_memory(s);
     } else {
+        if (line != NULL)
+            snprintf(note->row, sizeof note->row, "%s", line);
         cursor_run_enter(s, CURSOR_PIECE);
         run->piece_failed = false;
         session_request(s, buf_data(&out), buf_length(&out), RQ_QUERY, RQ_FORWARD, note);
@@ -225,7 +226,9 @@ static void start_item(struct session *s, const struct cursor_item *item)
     if (item->cursor == NULL && r->reads_endpoints && s->owed.status != 'E')
         cursor_wait_prepare_lists(s, slice_part(s->vendor->dispatch.text, item->start, item->end));
     else if (item->cursor == NULL)
-        send_piece(s);
+        cursor_run_send_piece(s, NULL);
+    else if (item->cursor->kind == HANDLER_CURSOR_EXPLAIN)
+        cursor_explain_start(s);
     else if (item->cursor->kind == HANDLER_CURSOR_DECLARE)
         cursor_declare_start(s);
     else if (item->cursor->kind == HANDLER_CURSOR_CHECK)
@@ -283,7 +286,8 @@ static void start_parse(struct session *s)
     const struct gate_result *r = &s->vendor->dispatch.result;
     const struct handler_cursor *c = r->cursor_count == 0 ? NULL : r->cursors[0].what;
     bool refused = c != NULL && c->kind != HANDLER_CURSOR_DECLARE &&
-                   c->kind != HANDLER_CURSOR_CHECK && is_item(s, c);
+                   c->kind != HANDLER_CURSOR_CHECK && c->kind != HANDLER_CURSOR_EXPLAIN &&
+                   is_item(s, c);
     if (refused && r->statement_count == 1)
         refuse_other(s, c);
     else if (r->edit_count == 0)
@@ -298,6 +302,10 @@ static void start_execute(struct session *s)
     struct buf message;
     if (d->statement->cursor->kind == HANDLER_CURSOR_CHECK) {
         cursor_wait_start_check(s, d->statement->cursor);
+        return;
+    }
+    if (d->statement->cursor->kind == HANDLER_CURSOR_EXPLAIN) {
+        cursor_explain_start(s);
         return;
     }
     cursor_run_enter(s, CURSOR_DECLARE);
@@ -331,14 +339,19 @@ void cursor_run_on_injected(struct session *s)
 {
     switch (cursors_of(s)->run.step) {
     case CURSOR_DECLARE: cursor_declare_ask_facts(s); return;
-    case CURSOR_FACTS: cursor_declare_on_facts(s); return;
+    case CURSOR_FACTS:
+        if (cursors_of(s)->run.explains)
+            cursor_explain_on_facts(s);
+        else
+            cursor_declare_on_facts(s);
+        return;
     case CURSOR_DESCRIBE: cursor_declare_on_described(s); return;
     case CURSOR_PLAN: cursor_parallel_on_injected(s); return;
     case CURSOR_NAME: cursor_wait_on_name(s); return;
     case CURSOR_LIMIT: cursor_wait_on_limit(s); return;
     case CURSOR_FEED:
         if (s->vendor->dispatch.type == 'Q')
-            send_piece(s);
+            cursor_run_send_piece(s, NULL);
         else
             dispatch_decide(s, RELAY_PASS);
         return;

@@ -17,6 +17,8 @@ MUST_USE bool cursor_run_write_item(struct session *s, const struct cursor_item 
                                     struct slice *text);
 /* Hands the session the list of endpoints. */
 void cursor_run_feed(struct session *s);
+/* The item at run->at as a Query of its own. line: NULL, or what follows the rows of its answer */
+void cursor_run_send_piece(struct session *s, const char *line);
 /* The item at run->at, or the end of the Query. */
 void cursor_run_next(struct session *s);
 
@@ -36,9 +38,18 @@ void cursor_declare_start(struct session *s);
 void cursor_declare_ask_facts(struct session *s);
 void cursor_declare_on_facts(struct session *s);
 void cursor_declare_on_described(struct session *s);
-/* The statement that declares. */
+/* Their answer: may there be workers, and with which settings? */
+void cursor_declare_keep_settings(struct session *s);
+/* The statement that declares, or is explained. */
 const struct handler_cursor *cursor_declare_what(struct session *s);
 /* All is known: the endpoints appear, and the client has its answer. */
 void cursor_declare_publish(struct session *s, unsigned endpoints);
+
+/* ---- cursor_explain.c ---- */
+
+void cursor_explain_start(struct session *s);
+void cursor_explain_on_facts(struct session *s);
+/* The cursor would have so many endpoints; 0: not known. */
+void cursor_explain_conclude(struct session *s, unsigned endpoints);
 
 #endif

@@ -28,6 +28,11 @@ static enum relay_verdict edit_tag(struct session *s, struct rq_note *note)
 {
     const struct statement *st = note->statement;
     struct buf out;
+    if (note->row[0] != '\0') {
+        struct wire_value line = {.bytes = slice_cstr(note->row)};
+        buf_init(&out, REPLY_MAX_BYTES);
+        send_buffer(s, &out, wire_write_data_row(&out, &line, 1));
+    }
     if (note->tag != NULL) {
         buf_init(&out, REPLY_MAX_BYTES);
         send_buffer(s, &out, wire_write_command_complete(&out, slice_cstr(note->tag)));

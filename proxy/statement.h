@@ -36,6 +36,7 @@ struct rq_note {
     struct statement *statement; /* owns a reference */
     size_t completed;            /* CommandCompletes so far */
     const char *tag;             /* static: in place of the server's; NULL: none */
+    char row[64];                /* a line that follows the server's rows; "": none */
 };
 
 /* Copies. NULL: no memory. The caller owns a reference. */

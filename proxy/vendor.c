@@ -12,6 +12,7 @@
 #include "vendor.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "protocol/client_msg.h"
 #include "protocol/server_msg.h"
@@ -115,9 +116,7 @@ static enum relay_verdict on_prepared(struct session *s, char type, struct slice
 {
     if (dispatch_is_active(s->vendor))
         return dispatch_take_verdict(s);
-    bool concerns = st != NULL && (type == 'B' ? st->reads_endpoints
-                                               : st->cursor != NULL &&
-                                                     st->cursor->kind != HANDLER_CURSOR_EXPLAIN);
+    bool concerns = st != NULL && (type == 'B' ? st->reads_endpoints : st->cursor != NULL);
     if (!concerns || s->owed.status == 'E')
         return RELAY_PASS;
     return dispatch_start_prepared(s, type, body, st);
@@ -164,6 +163,9 @@ static struct rq_note *on_execute(struct vendor *v, struct slice body)
     if (note != NULL && st->cursor != NULL && st->cursor->kind == HANDLER_CURSOR_CHECK &&
         v->cursors != NULL)
         note->tag = v->cursors->tag;
+    if (note != NULL && st->cursor != NULL && st->cursor->kind == HANDLER_CURSOR_EXPLAIN &&
+        v->cursors != NULL)
+        memcpy(note->row, v->cursors->line, sizeof note->row);
     return note;
 }
 

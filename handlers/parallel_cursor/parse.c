@@ -158,16 +158,23 @@ enum handler_claim parse_declare(struct arena *a, const struct handler_text *sta
     return claim == HANDLER_ORCHESTRATE ? end(&w, answer) : claim;
 }
 
-/* EXPLAIN (options) or EXPLAIN ANALYZE VERBOSE, then DECLARE. */
+/* EXPLAIN (options) or EXPLAIN ANALYZE VERBOSE, then DECLARE. FORMAT JSON and the like are documents. */
 enum handler_claim parse_explain(struct arena *a, const struct handler_text *statement,
                                  struct handler_answer *answer, struct err *err)
 {
     struct walk w = begin(a, statement, err, HANDLER_CURSOR_EXPLAIN);
     w.r.at = 1;
     const struct token *t = reader_peek(&w.r, 0);
+    bool is_document = false;
     if (t != NULL && token_is_symbol(t, '('))
-        for (; t != NULL && !token_is_symbol(t, ')'); t = reader_peek(&w.r, 0))
+        for (; t != NULL && !token_is_symbol(t, ')'); t = reader_peek(&w.r, 0)) {
             w.r.at++;
+            const struct token *next = reader_peek(&w.r, 0);
+            is_document = is_document || (token_is_word(t, "format") && next != NULL &&
+                                          !token_is_word(next, "text"));
+        }
+    if (w.cursor != NULL)
+        w.cursor->in_lines = !is_document;
     w.r.at += t != NULL && token_is_symbol(t, ')');
     while (reader_accept(&w.r, "analyze") || reader_accept(&w.r, "verbose"))
         ;

@@ -61,6 +61,7 @@ struct handler_cursor {
     enum handler_cursor_kind kind;
     const char *name;                                /* of the cursor, or of the endpoint */
     bool nowait;                                     /* CHECK … NOWAIT */
+    bool in_lines;                                   /* EXPLAIN: answers lines of text */
     bool all;                                        /* RETRIEVE ALL */
     int64_t count;                                   /* RETRIEVE n */
     struct slice query;                              /* DECLARE: what stands behind FOR */

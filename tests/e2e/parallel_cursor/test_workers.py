@@ -113,6 +113,33 @@ with Cluster(superuser_service=True) as c:
             d.run("CLOSE plain; CLOSE c")
         equal(d.rows("SELECT name FROM pg_prepared_statements"), [], "nothing of ours is left")
 
+    @scenario("EXPLAIN says where the endpoints would be")
+    def _(d):
+        all_four, one = "Endpoint: on all 4 segments", 'Endpoint: "on coordinator"'
+        for query, line in [("SELECT * FROM big WHERE a < 5", all_four), ("TABLE two_views", all_four), ("SELECT a FROM big ORDER BY a", one), ("SELECT 1", one), ("SELECT noisy(a) FROM big", one)]:
+            for options in ["", "(COSTS off, FORMAT text) ", "VERBOSE "]:
+                rows = [r[0] for r in d.rows(f"EXPLAIN {options}DECLARE c {PRC} FOR {query}")]
+                equal((rows[-1], rows[:-1]), (line, [r[0] for r in d.rows(f"EXPLAIN {options}DECLARE c NO SCROLL CURSOR FOR {query}")]), query)
+        equal(d.rows("SELECT count(*) FROM pg_cursors"), [["0"]], "nothing was declared")
+        d.run("SAVEPOINT s")
+        equal([r[0] for r in d.rows(f"EXPLAIN DECLARE c {PRC} FOR SELECT * FROM big")][-1], one, "inside a savepoint")
+        equal(d.rows(f"EXPLAIN (FORMAT json) DECLARE c {PRC} FOR SELECT * FROM big")[0][0][:1], "[", "a document has no lines")
+        text = f"SELECT 'é'; EXPLAIN DECLARE c {PRC} FOR SELECT nosuch FROM big"
+        for prepare in ["", "ROLLBACK; BEGIN"]:
+            d.run(prepare)
+            e = d.error(text)
+            equal((e["C"], e["P"]), ("42703", str(text.index("nosuch") + 1)), "the server says what is wrong, and where")
+        d.run("ROLLBACK"); d.run("BEGIN")
+        for _ in range(2):
+            d.send(P("", f"EXPLAIN (COSTS off) DECLARE c {PRC} FOR SELECT a FROM big WHERE a < $1"), B(values=["7"]), D(), E(), P("", "SELECT 5"), B(), E(), S())
+            got = d.until_ready()
+            equal([k for k, _ in got], ["1", "2", "T", "D", "D", "D", "C", "1", "2", "D", "C", "Z"], "extended")
+            equal(values(got)[2:], [[all_four], ["5"]], "extended")
+        got = d.run(f"SELECT 1; EXPLAIN (COSTS off) DECLARE c {PRC} FOR SELECT * FROM big; SELECT 2")
+        equal([r[0] for r in values(got)][-2:], [all_four, "2"], "several statements")
+        d.run("ROLLBACK")
+        equal(len(d.rows(f"EXPLAIN (COSTS off) DECLARE c {PRC} FOR SELECT * FROM big")), 1, "outside of a transaction block")
+
     @scenario("one worker, or the session itself, where slices would not be exact")
     def _(d):
         for query in ["SELECT count(*) FROM big", "SELECT * FROM big ORDER BY a", "SELECT DISTINCT a % 7 FROM big", "SELECT a % 7, count(*) FROM big GROUP BY 1",
