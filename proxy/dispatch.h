@@ -98,7 +98,9 @@ enum relay_verdict reply_edited(struct session *s, char type, struct slice body,
 /* The error of a statement that we injected becomes the error of the client's own.
  * ours  NULL, or the error that we made the server raise; its position counts in the client's text */
 void reply_injected_error(struct session *s, struct slice body, const struct err *ours);
-/* The error of a statement that we sent in place of the client's: positions are carried back. */
-void reply_statement_error(struct session *s, struct slice body, const struct statement *st);
+/* The error ('E') or notice ('N') of a statement that we sent in place of the client's: positions are
+ * carried back. */
+void reply_statement_error(struct session *s, char type, struct slice body,
+                           const struct statement *st);
 
 #endif

@@ -138,9 +138,10 @@ enum relay_verdict reply_edited(struct session *s, char type, struct slice body,
     return edit_error(s, type, body, note->statement, false);
 }
 
-void reply_statement_error(struct session *s, struct slice body, const struct statement *st)
+void reply_statement_error(struct session *s, char type, struct slice body,
+                           const struct statement *st)
 {
-    (void)edit_error(s, 'E', body, st, true);
+    (void)edit_error(s, type, body, st, true);
 }
 
 void reply_injected_error(struct session *s, struct slice body, const struct err *ours)

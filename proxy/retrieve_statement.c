@@ -45,6 +45,7 @@ struct reading {
     struct lexer_dialect dialect;
     const struct token *tokens;
     size_t count;
+    struct buf *notices;
 };
 
 static bool is_word(const struct reading *in, size_t at, const char *word)
@@ -112,6 +113,28 @@ static void read_show(const struct reading *in, size_t at, struct retrieve_state
         st->name = "TimeZone";
 }
 
+/* As the server says it of a name that is too long. out: where notices go */
+static void note_cut(const struct reading *in, const struct token *t, struct buf *out)
+{
+    char full[4 * TOKEN_NAME_BYTES];
+    size_t n = 0;
+    bool is_quoted = t->kind == TOKEN_QUOTED;
+    struct err err;
+    if (t->form != TOKEN_PLAIN || t->end - t->start < TOKEN_NAME_BYTES)
+        return;
+    for (size_t i = t->start + is_quoted; i < t->end - is_quoted && n + 1 < sizeof full; i++) {
+        char c = in->text.data[i];
+        full[n++] = !is_quoted && c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+        i += is_quoted && c == '"';
+    }
+    full[n] = '\0';
+    if (strlen(t->name) == n)
+        return;
+    err_set(&err, "42622", "identifier \"%s\" will be truncated to \"%s\"", full, t->name);
+    if (!wire_write_error(out, 'N', "NOTICE", &err))
+        out->failed = true;
+}
+
 static void read_rows(const struct reading *in, size_t at, const struct gate_result *gate,
                       struct retrieve_statement *st)
 {
@@ -123,6 +146,9 @@ static void read_rows(const struct reading *in, size_t at, const struct gate_res
         st->name = c->name;
         st->count = c->all ? UINT64_MAX : (uint64_t)c->count;
         st->tag = "RETRIEVE";
+        while (at + 1 < in->count && !token_is_symbol(&in->tokens[at + 1], ';'))
+            at++;
+        note_cut(in, &in->tokens[at], in->notices);
     }
 }
 
@@ -170,7 +196,7 @@ bool retrieve_read(struct retrieve *r, struct arena *a, struct slice text,
 {
     struct gate_session how = {.standard_conforming_strings = true, .client_encoding = r->encoding};
     struct gate_result gate;
-    struct reading in = {.arena = a, .text = text};
+    struct reading in = {.arena = a, .text = text, .notices = &r->out};
     struct token *tokens;
     in.dialect = (struct lexer_dialect){true, encoding_find(r->encoding)};
     *count = 0;

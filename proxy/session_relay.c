@@ -283,8 +283,10 @@ static enum relay_verdict on_down_header(void *owner, struct wire_header h)
 static enum relay_verdict on_notice(struct session *s, struct slice body, enum rq_fate fate,
                                     struct rq_note *note)
 {
-    if (asking_on_notice(s, body) || fate == RQ_SKIP)
+    if (asking_on_notice(s, body))
         return RELAY_DROP;
+    if (fate == RQ_SKIP)
+        return s->vendor == NULL ? RELAY_DROP : vendor_on_skipped_notice(s, body);
     if (s->vendor != NULL && vendor_wants_answer(s, 'N'))
         return vendor_on_answer(s, 'N', body, fate, note);
     return RELAY_PASS;

@@ -282,7 +282,7 @@ static void on_injected_answer(struct session *s, char type, struct slice body)
         return;
     if (d->step == DISPATCH_CURSOR && v->cursors->run.step == CURSOR_DECLARE &&
         v->cursors->run.statement != NULL)
-        reply_statement_error(s, body, v->cursors->run.statement);
+        reply_statement_error(s, 'E', body, v->cursors->run.statement);
     else
         reply_injected_error(s, body, d->step == DISPATCH_REFUSE ? &d->err : NULL);
     d->is_answered = true;
@@ -303,6 +303,17 @@ enum relay_verdict vendor_on_answer(struct session *s, char type, struct slice b
     if (type == 'E' && s->vendor->cursors != NULL)
         s->vendor->cursors->run.piece_failed = true;
     return note == NULL ? RELAY_PASS : reply_edited(s, type, body, note);
+}
+
+enum relay_verdict vendor_on_skipped_notice(struct session *s, struct slice body)
+{
+    struct vendor *v = s->vendor;
+    if (v->dispatch.step != DISPATCH_CURSOR || v->cursors->run.step != CURSOR_DECLARE)
+        return RELAY_DROP;
+    if (v->cursors->run.statement == NULL)
+        return RELAY_PASS;
+    reply_statement_error(s, 'N', body, v->cursors->run.statement);
+    return RELAY_DROP;
 }
 
 void vendor_on_parameter(struct session *s, struct slice name)

@@ -37,6 +37,8 @@ bool vendor_wants_answer(const struct session *s, char type);
 /* PASS: it goes to the client as it is. DROP: it does not, or something else went in its place. */
 enum relay_verdict vendor_on_answer(struct session *s, char type, struct slice body,
                                     enum rq_fate fate, struct rq_note *note);
+/* A notice of a statement that is ours: the client's business where it asked for that in other words. */
+enum relay_verdict vendor_on_skipped_notice(struct session *s, struct slice body);
 void vendor_on_parameter(struct session *s, struct slice name);
 /* True: the ReadyForQuery must not go to the client now. */
 bool vendor_on_ready(struct session *s);

@@ -7,7 +7,7 @@ import threading
 
 from cluster import Cluster, Scenarios, equal, wait_until
 from cursors import Declarer, Retriever
-from rawpg import ServerError, kinds, one_cancel, values
+from rawpg import ServerError, fields, kinds, one_cancel, values
 
 s = Scenarios("parallel_cursor/statements")
 PRC = "PARALLEL RETRIEVE CURSOR"
@@ -325,6 +325,36 @@ with Cluster() as c:
         d.run(f"DECLARE \"é'\"\"x\" {PRC} FOR SELECT 3")
         with d.retriever() as r:
             equal(r.rows("RETRIEVE ALL FROM ENDPOINT \"é'\"\"x_1\""), [["3"]], "odd names")
+
+    @scenario("names of cursors and endpoints: not ASCII, quoted, 63 bytes, longer ones cut with a NOTICE")
+    def _(d):
+        def notices(got):
+            return [fields(body) for kind, body in got if kind == "N"]
+        for written, name, endpoint in [('"é"', "é", "é_1"), ('"Ünï Cödé; --"', "Ünï Cödé; --", "Ünï Cödé; --_1"), ("ÄB", "Äb", "Äb_1"), ('"日本"', "日本", "日本_1"), ('U&"\\0441\\0043"', "сC", "сC_1"),
+                                        ('"a""b"', 'a"b', 'a"b_1'), ("n" * 63, "n" * 63, "n" * 61 + "_1"), ('"' + "é" * 31 + 'x"', "é" * 31 + "x", "é" * 30 + "_1"),
+                                        ("N" * 70, "n" * 63, "n" * 61 + "_1"), ('"' + "é" * 40 + '"', "é" * 31, "é" * 30 + "_1"), ('"' + "x" * 62 + 'é"', "x" * 62, "x" * 61 + "_1")]:
+            got = d.run(f"DECLARE {written} {PRC} FOR SELECT 1")
+            plain = d.run(f"SAVEPOINT s; CLOSE {written}; DECLARE {written} CURSOR FOR SELECT 1; ROLLBACK TO s")
+            d.run("ROLLBACK"); d.run("BEGIN")
+            got = d.run(f"DECLARE {written} {PRC} FOR SELECT 1")
+            said = [(n["S"], n["C"], n["M"]) for n in notices(got)]
+            equal(said, [(n["S"], n["C"], n["M"]) for n in notices(plain)][:len(said)], written)
+            equal(len(said), int(len(written.strip('"').replace('""', '"').encode()) > 63), written)
+            equal(d.rows("SELECT cursor_name, endpoint_name FROM gp_endpoints_info()"), [[name, endpoint]], written)
+            equal(d.rows(f"SELECT count(*) FROM gp_endpoints WHERE cursor_name = '{name}'"), [["1"]], written)
+            with d.retriever() as r:
+                quoted = endpoint.replace('"', '""')
+                equal(r.rows(f'RETRIEVE ALL FROM ENDPOINT "{quoted}"'), [["1"]], written)
+            equal(d.tag(f"CHECK {PRC} {written}"), "FINISHED", written)
+            equal(d.tag(f"CLOSE {written}"), "CLOSE CURSOR", written)
+        d.run(f"DECLARE c {PRC} FOR SELECT 1")
+        with d.retriever() as r:
+            for written, full in [("E" * 70, "e" * 70), ('"' + "é" * 33 + '""x"', "é" * 33 + '"x')]:
+                got = r.query(f"RETRIEVE ALL FROM ENDPOINT {written}")
+                cut = full.encode()[:63].decode(errors="ignore")
+                equal(kinds(got), "NEZI", written)
+                equal([(n["S"], n["C"], n["M"]) for n in notices(got)], [("NOTICE", "42622", f'identifier "{full}" will be truncated to "{cut}"')], written)
+                equal(fields(dict(got)["E"])["M"], f"failed to attach non-existing endpoint {cut}", written)
 
     @scenario("an endpoint belongs to its first reader")
     def _(d):
