@@ -1,16 +1,19 @@
 """Endpoints that are read by connections of their own: which queries are divided, on one snapshot, with the
 session's settings and rights, in every way to log in; faults, limits, and what is left behind.
 """
+import os
+import re
 import struct
 import sys
 import threading
 import time
 
-from cluster import Cluster, Scenarios, equal, wait_until
+from cluster import Cluster, Endpoint, Scenarios, equal, wait_until
 from cursors import Declarer
 from rawpg import B, D, E, P, Q, S, fields, one_cancel, values
 
 s = Scenarios("parallel_cursor/workers")
+SANITIZED = "san" in os.environ.get("PGVENEER_BUILD", "")
 PRC = "PARALLEL RETRIEVE CURSOR"
 WORKERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgveneer cursor'"
 KEPT = {"parallel_cursor_min_size": "65536", "keep_client_keys": "on", "auth_query": "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1"}
@@ -25,6 +28,23 @@ def scenario(name):
             wait_until(lambda: c.direct.sql(WORKERS, user="postgres") == "0", "no worker is left")
         return s.scenario(name)(run)
     return register
+
+
+def memory(pid, field):
+    """Bytes of a process."""
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(rf"{field}:\s+(\d+) kB", f.read()).group(1)) * 1024
+
+
+def reset_peak(pid):
+    with open(f"/proc/{pid}/clear_refs", "w") as f:
+        f.write("5")
+
+
+def settle(value):
+    """Waits until it has been the same for ten looks."""
+    seen = []
+    wait_until(lambda: seen.append(value()) or seen[-10:] == 10 * seen[-1:], "it settles")
 
 
 def declare(d, query, name="c"):
@@ -261,9 +281,32 @@ with Cluster(superuser_service=True) as c:
             equal((e["C"], "being used by active queries in this session" in e["M"]), ("55006", True), str(e))
             equal(fields(dict(r.until_ready())["E"])["C"], "XX000", "the reader hears it")
 
+    @s.scenario("a reader that is slow: the proxy keeps within 16 MiB, and the server waits for it")
+    def _():
+        slow = c.start_proxy("proxy", name="slow", **KEPT)
+        pid, at = slow.process.pid, Endpoint("127.0.0.1", slow.settings["listen_port"])
+        with Declarer(at) as d:
+            d.run("BEGIN"); d.run(f"DECLARE warm {PRC} FOR SELECT a FROM big"); d.read_all("warm")
+            for query, endpoints in [("SELECT a, repeat(b, 250) FROM big", 4), ("SELECT a, repeat(b, 250) FROM big WHERE noisy(a) > 0", 1)]:
+                equal(declare(d, query), endpoints, query)
+                readers = [d.retriever(rcvbuf=4096) for _ in range(endpoints)]
+                reset_peak(pid); before = memory(pid, "VmRSS")
+                for r, name in zip(readers, d.endpoints("c")):
+                    r.send(Q(f"RETRIEVE ALL FROM ENDPOINT {name}"))
+                for r in readers:  # rows have come, and nobody takes them: what is on the way finds its level
+                    r.until("D")
+                settle(lambda: memory(pid, "VmRSS"))
+                rows = sum(sum(k == "D" for k, _ in r.until_ready()) for r in readers) + endpoints
+                peak = memory(pid, "VmHWM") - before
+                print(f"     {endpoints} endpoints, {rows} rows of 25 kB: {peak // 1024} KiB above idle")
+                equal(rows, int(d.rows("SELECT count(*) FROM big")[0][0]), "all of them")
+                assert SANITIZED or peak < 16 * 1024 * 1024, f"{peak} bytes"
+                for r in readers:
+                    r.close()
+                d.run("CLOSE c")
+
     @s.scenario("cursors have an age limit: the session ends, its readers hear it")
     def _():
-        from cluster import Endpoint
         aged = c.start_proxy(name="aged", parallel_cursor_max_age="2", **KEPT)
         for busy, query in [(False, "SELECT a, pg_sleep(0.05) FROM big"), (True, "SELECT a, noisy(a) FROM big")]:
             with Declarer(Endpoint("127.0.0.1", aged.settings["listen_port"])) as d:
@@ -283,7 +326,6 @@ with Cluster(superuser_service=True) as c:
     @s.scenario("connections have limits: RETRIEVE waits, then 53300")
     def _():
         limited = c.start_proxy(name="limited", parallel_cursor_max_workers="1", parallel_cursor_endpoints="2", **KEPT)
-        from cluster import Endpoint
         with Declarer(Endpoint("127.0.0.1", limited.settings["listen_port"])) as d:
             d.run("BEGIN"); equal(declare(d, "SELECT a FROM big"), 2, "two endpoints"); one, two = d.endpoints("c")
             with d.retriever() as r, d.retriever() as r2:
