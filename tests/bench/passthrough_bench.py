@@ -80,6 +80,8 @@ def pgbench(target, mode, seconds, *options):
                           *options, "app"],
                          env=target.endpoint.env(), check=True, text=True, capture_output=True).stdout
     count = int(re.search(r"transactions actually processed: (\d+)", out).group(1))
+    if count == 0:
+        sys.exit(f"{target.name}: no transaction within {seconds} s")
     return (float(re.search(r"tps = ([0-9.]+) \((?:without|including)", out).group(1)),
             (cpu_seconds(target.pids) - before) * 1e6 / count)
 
