@@ -161,10 +161,9 @@ bool log_delete_content_read(struct slice content, struct log_content *out, stru
     out->body = wire_get_bytes(&r, wire_get_u32(&r));
     if (wire_is_bad(&r))
         return err_set(err, SQLSTATE_DATA_CORRUPTED, "delete block of a log file is cut off");
-    if (out->version != 3)
+    if (out->version < 1 || out->version > 3)
         return err_set(err, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                       "delete blocks of version %u (Java objects) are not supported",
-                       out->version);
+                       "delete blocks of version %u are not supported", out->version);
     return true;
 }
 

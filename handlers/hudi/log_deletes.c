@@ -1,5 +1,7 @@
-/* HoodieDeleteRecordList: an array of {recordKey, partitionPath, orderingVal}. The ordering value is a
+/* Version 3 is a HoodieDeleteRecordList: an array of {recordKey, partitionPath, orderingVal}. The ordering value is a
  * union of wrappers, records of one field each, which encode as the bare value.
+ *
+ * Versions 1 and 2 are Java objects (kryo_deletes.h).
  *
  * A delete without an ordering value, or with the int 0 that writers put there when the table has
  * none, is unconditional: rows that stand before it go, whatever their ordering value. */
@@ -8,6 +10,10 @@
 #include <string.h>
 
 #include "avro_cursor.h"
+#include "kryo_deletes.h"
+#include "log_block.h"
+
+#define DELETE_DECIMAL_SCALE 15
 
 /* Branches of orderingVal, in the order of HoodieDeleteRecordList.avsc. */
 enum branch {
@@ -76,7 +82,10 @@ static void get_order(struct avro_cursor *c, int64_t branch, struct log_order *o
     case BRANCH_DOUBLE: get_real(c, 8, o); return;
     case BRANCH_BYTES: get_bytes(c, LOG_ORDER_BYTES, o); return;
     case BRANCH_STRING: get_bytes(c, LOG_ORDER_TEXT, o); return;
-    case BRANCH_DECIMAL: get_bytes(c, LOG_ORDER_DECIMAL, o); return;
+    case BRANCH_DECIMAL:
+        get_bytes(c, LOG_ORDER_DECIMAL, o);
+        o->scale = DELETE_DECIMAL_SCALE;
+        return;
     default: c->bad = true; return;
     }
 }
@@ -120,7 +129,8 @@ static bool is_unconditional(const struct log_delete *d)
     return true;
 }
 
-bool log_delete_next(struct log_deletes *list, struct log_delete *out, bool *found, struct err *err)
+static bool next_in_avro(struct log_deletes *list, struct log_delete *out, bool *found,
+                         struct err *err)
 {
     struct avro_cursor c = {list->left, false};
     *out = (struct log_delete){.unconditional = false};
@@ -136,7 +146,22 @@ bool log_delete_next(struct log_deletes *list, struct log_delete *out, bool *fou
     }
     if (c.bad)
         return err_set(err, SQLSTATE_DATA_CORRUPTED, "list of deletes in a log file is damaged");
-    out->unconditional = is_unconditional(out);
     list->left = c.left;
+    return true;
+}
+
+bool log_deletes_open(struct arena *a, const struct log_content *c, struct log_deletes *out,
+                      struct err *err)
+{
+    *out = (struct log_deletes){.left = c->body};
+    return c->version == 3 || kryo_deletes_open(a, c->body, c->version, &out->java, err);
+}
+
+bool log_delete_next(struct log_deletes *list, struct log_delete *out, bool *found, struct err *err)
+{
+    if (!(list->java == NULL ? next_in_avro(list, out, found, err)
+                             : kryo_deletes_next(list->java, out, found, err)))
+        return false;
+    out->unconditional = is_unconditional(out);
     return true;
 }

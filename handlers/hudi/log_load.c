@@ -21,7 +21,7 @@
 #define TEXT_BYTES ((size_t)64 << 20)
 #define ROWS_OF_A_BLOCK 32 /* bits of a sequence number */
 #define ORDER_TEXT_BYTES 64
-#define DELETE_DECIMAL_SCALE 15
+#define DELETES_BYTES ((size_t)1 << 30)
 
 /* ---- files ---- */
 
@@ -226,17 +226,17 @@ static bool load_parquet(struct log_load *l, struct log_source *s, const struct 
 }
 
 /* "-12.000000000000345": big-endian two's complement of up to 16 bytes. */
-static void put_decimal(char *text, size_t size, struct slice bytes)
+static void put_decimal(char *text, size_t size, const struct log_order *o)
 {
-    copy_int128 v = bytes.len > 0 && (bytes.data[0] & 0x80) != 0 ? -1 : 0;
-    for (size_t i = 0; i < bytes.len && i < sizeof v; i++)
-        v = (v * 256) | (unsigned char)bytes.data[i];
+    copy_int128 v = o->bytes.len > 0 && (o->bytes.data[0] & 0x80) != 0 ? -1 : 0;
+    for (size_t i = 0; i < o->bytes.len && i < sizeof v; i++)
+        v = (v * 256) | (unsigned char)o->bytes.data[i];
     copy_int128 unit = 1;
-    for (int i = 0; i < DELETE_DECIMAL_SCALE; i++)
+    for (int i = 0; i < o->scale; i++)
         unit *= 10;
     copy_int128 whole = v / unit, rest = v % unit;
-    snprintf(text, size, "%s%lld.%015lld", v < 0 ? "-" : "",
-             (long long)(whole < 0 ? -whole : whole), (long long)(rest < 0 ? -rest : rest));
+    snprintf(text, size, "%s%lld.%0*lld", v < 0 ? "-" : "", (long long)(whole < 0 ? -whole : whole),
+             o->scale, (long long)(rest < 0 ? -rest : rest));
 }
 
 static void put_order(struct duck_append *ap, struct duck_column *text, uint64_t row,
@@ -250,7 +250,7 @@ static void put_order(struct duck_append *ap, struct duck_column *text, uint64_t
     case LOG_ORDER_INT:
     case LOG_ORDER_LONG: snprintf(number, sizeof number, "%lld", (long long)o->number); break;
     case LOG_ORDER_REAL: snprintf(number, sizeof number, "%.17g", o->real); break;
-    case LOG_ORDER_DECIMAL: put_decimal(number, sizeof number, o->bytes); break;
+    case LOG_ORDER_DECIMAL: put_decimal(number, sizeof number, o); break;
     }
     duck_column_put_bytes(ap, text, row, slice_cstr(number));
 }
@@ -274,23 +274,33 @@ static bool put_delete(struct log_load *l, const struct log_delete *d, int32_t s
     return duck_append_next(l->deletes, err);
 }
 
-static bool load_deletes(struct log_load *l, const struct log_block *b, int32_t slice,
-                         int64_t first, struct err *err)
+static bool load_list(struct log_load *l, struct log_deletes *list, int32_t slice, int64_t first,
+                      struct err *err)
 {
-    struct log_content c;
     struct log_delete d;
     bool found;
-    if (!log_delete_content_read(b->content, &c, err) || !open_deletes(l, err))
-        return false;
-    struct log_deletes list = {.left = c.body};
     for (int64_t i = 0;; i++) {
-        if (!log_delete_next(&list, &d, &found, err))
+        if (!log_delete_next(list, &d, &found, err))
             return false;
         if (!found)
             return true;
         if (!put_delete(l, &d, slice, first + i, err))
             return false;
     }
+}
+
+static bool load_deletes(struct log_load *l, const struct log_block *b, int32_t slice,
+                         int64_t first, struct err *err)
+{
+    struct log_content c;
+    struct log_deletes list;
+    struct arena own;
+    if (!log_delete_content_read(b->content, &c, err) || !open_deletes(l, err))
+        return false;
+    arena_init(&own, DELETES_BYTES);
+    bool ok = log_deletes_open(&own, &c, &list, err) && load_list(l, &list, slice, first, err);
+    arena_fini(&own);
+    return ok;
 }
 
 static bool load_block(struct log_load *l, const struct hudi_slice *s, const struct log_block *b,

@@ -40,14 +40,17 @@ enum log_order_kind {
     LOG_ORDER_REAL,
     LOG_ORDER_TEXT,
     LOG_ORDER_BYTES,
-    LOG_ORDER_DECIMAL /* two's complement, 15 digits behind the point */
+    LOG_ORDER_DECIMAL /* two's complement of up to 16 bytes, `scale` digits behind the point */
 };
+
+#define LOG_ORDER_SCALE_MAX 18
 
 struct log_order {
     enum log_order_kind kind;
     int64_t number;
     double real;
     struct slice bytes;
+    int scale; /* DECIMAL, 0 to LOG_ORDER_SCALE_MAX */
 };
 
 #define LOG_ORDER_MAX 8
@@ -59,13 +62,21 @@ struct log_delete {
     size_t norders;
 };
 
+struct log_content;
+struct kryo_deletes;
+
 struct log_deletes {
     struct slice left;
-    uint64_t in_block; /* records of the Avro block that is being read */
+    uint64_t in_block;         /* records of the Avro block that is being read */
+    struct kryo_deletes *java; /* versions 1 and 2: then the others are not used */
 };
 
-/* The next record of a HoodieDeleteRecordList; *found is false behind the last.
- * Errors   XX001 it is none; 0A000 more than LOG_ORDER_MAX ordering values */
+/* The list of a delete block. What it needs is from `a`; texts are borrowed from there or from the block.
+ * Errors   0A000 Java objects that are not known, with their class; XX001 damaged */
+MUST_USE bool log_deletes_open(struct arena *a, const struct log_content *c,
+                               struct log_deletes *out, struct err *err);
+/* Its next record; *found is false behind the last.
+ * Errors   as above; 0A000 more than LOG_ORDER_MAX ordering values */
 MUST_USE bool log_delete_next(struct log_deletes *list, struct log_delete *out, bool *found,
                               struct err *err);
 

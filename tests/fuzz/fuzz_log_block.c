@@ -15,12 +15,17 @@ static void touch(struct slice s)
         sum += (unsigned char)s.data[i];
 }
 
-static void read_deletes(struct slice body)
+static void read_deletes(struct arena *a, const struct log_content *c)
 {
-    struct log_deletes list = {.left = body};
+    struct log_deletes list;
     struct log_delete d;
-    struct err err;
+    struct err err = {0};
     bool found;
+    if (!log_deletes_open(a, c, &list, &err)) {
+        if (!err_is_set(&err))
+            abort();
+        return;
+    }
     while (log_delete_next(&list, &d, &found, &err) && found) {
         touch(d.key);
         for (size_t i = 0; i < d.norders; i++)
@@ -45,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (log_avro_content_read(blocks.items[i].content, &c, &err))
             touch(c.body);
         if (log_delete_content_read(blocks.items[i].content, &c, &err))
-            read_deletes(c.body);
+            read_deletes(&a, &c);
     }
     arena_fini(&a);
     return 0;

@@ -104,8 +104,66 @@ def data_block(instant, columns, rows, version=3, more=None):
     return block(3, {0: instant, 2: avro_schema(columns), **(more or {})}, b"".join(parts))
 
 
+# ---- Kryo, as Hudi used it for deletes before version 3
+
+def kryo_varint(v):
+    out = bytearray()
+    while v >= 0x80:
+        out.append(0x80 | (v & 0x7F))
+        v >>= 7
+    return bytes(out) + bytes([v])
+
+
+def kryo_string(text):
+    units = len(text.encode("utf-16-le")) // 2
+    if 1 < units < 64 and text.isascii():
+        return text[:-1].encode() + bytes([ord(text[-1]) | 0x80])
+    n, raw = units + 1, text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    units_bytes = b"".join(chr(u).encode("utf-8", "surrogatepass")
+                           for u in struct.unpack(f"<{units}H", raw.encode("utf-16-le")))
+    first = bytes([0x80 | n]) if n < 64 else bytes([0xC0 | (n & 0x3F)]) + kryo_varint(n >> 6)
+    return first + units_bytes
+
+
+class Kryo:
+    """Classes are named once, strings written once: later ones are numbers."""
+
+    def __init__(self):
+        self.classes, self.strings, self.objects = {}, {}, 0
+
+    def named(self, name):
+        if name in self.classes:
+            return b"\1" + kryo_varint(self.classes[name])
+        self.classes[name] = len(self.classes)
+        return b"\1" + kryo_varint(self.classes[name]) + kryo_string(name)
+
+    def new(self):
+        self.objects += 1
+        return b"\1"
+
+    def text(self, text):
+        if text in self.strings:
+            return kryo_varint(self.strings[text] + 2)
+        self.strings[text] = self.objects
+        return self.new() + kryo_string(text)
+
+    def deletes(self, keys, version):
+        members = "HoodieKey" if version == 1 else "DeleteRecord"
+        out = self.named(f"[L{PAYLOADS}{members};") + self.new() + kryo_varint(len(keys) + 1)
+        for key, partition, ordering in keys:
+            if version == 2:
+                out += self.named(PAYLOADS + "DeleteRecord") + self.new()
+            out += self.named(PAYLOADS + "HoodieKey") + self.new() + self.text(partition) + self.text(key)
+            if version == 2:  # classes 0 and 7: Integer, Long
+                out += b"\2" + avro_long(0) if ordering is None else b"\x09" + avro_long(ordering)
+        return out
+
+
 def delete_block(instant, keys, version=3, more=None):
-    """keys: (record key, partition, ordering value or None)"""
+    """keys: (record key, partition, ordering value or None). Versions 1 and 2 are Java objects; 1 has no ordering."""
+    if version < 3:
+        content = Kryo().deletes(keys, version)
+        return block(1, {0: instant, **(more or {})}, struct.pack(">ii", version, len(content)) + content)
     records = b""
     for key, partition, ordering in keys:
         records += avro_value(key, "string") + avro_value(partition, "string")
@@ -130,9 +188,10 @@ class Group:
 
 class MorTable:
     def __init__(self, folder, library, layout=1, version=None, ordering=None, merge="COMMIT_TIME", meta=True,
-                 partitioned=True, columns=COLUMNS, properties="", seed=1, groups=2):
+                 partitioned=True, columns=COLUMNS, properties="", seed=1, groups=2, deletes=3):
         self.dir, self.layout, self.ordering, self.event = pathlib.Path(folder), layout, ordering, merge == "EVENT_TIME"
         self.meta, self.columns, self.groups_each = meta, columns, groups
+        self.delete_version = deletes  # of delete blocks
         self.duck, self.rng = Duck(library), random.Random(seed)
         self.version = version or (8 if layout == 2 else 6)
         self.timeline = self.dir / (".hoodie/timeline" if layout == 2 else ".hoodie")
@@ -316,7 +375,7 @@ class MorTable:
         columns = ([(m, "string") for m in META] if self.meta else []) + self.columns
         content = data_block(instant, columns, new, version, more) if new else b""
         if gone:
-            content += delete_block(instant, [(str(k), g.partition, o) for k, o in gone], more=more)
+            content += delete_block(instant, [(str(k), g.partition, o) for k, o in gone], self.delete_version, more)
         for row in new:
             old = g.rows.get(row["id"])
             if self.wins(row, old):
@@ -381,7 +440,7 @@ class MorTable:
         content = data_block(instant, columns, rows, more={4: times})
         dead = [(str(k), g.partition, None) for k, r in last.items() if r is None]
         if dead:
-            content += delete_block(instant, dead, more={4: times})
+            content += delete_block(instant, dead, self.delete_version, {4: times})
         g.blocks = [(instant, rows, [(k, None) for k, r in last.items() if r is None])]
         stat = self.write_log(g, instant, content)
         return self.complete(instant, "deltacommit", "LOG_COMPACT", [stat], compacted=True)

@@ -7,7 +7,7 @@ import sys
 
 from cluster import Scenarios, equal
 from hudi_sync import Hudi, duckdb_library
-from mor_table import COLUMNS, PAYLOADS, MorTable, Walk, avro_schema, block, data_block, delete_block
+from mor_table import COLUMNS, PAYLOADS, MorTable, Walk, avro_schema, block, data_block
 
 STEPS = int(os.environ.get("PGVENEER_MOR_STEPS", "16"))
 SEED = int(os.environ.get("PGVENEER_MOR_SEED", "1"))
@@ -17,6 +17,8 @@ TABLES = {
     "layout 2, event time": {"layout": 2, "ordering": "ts", "merge": "EVENT_TIME"},
     "layout 2, version 9, no meta fields": {"layout": 2, "version": 9, "meta": False},
     "layout 1, event time": {"layout": 1, "ordering": "ts", "merge": "EVENT_TIME"},
+    "deletes of version 1": {"layout": 1, "deletes": 1},
+    "deletes of version 2, event time": {"layout": 1, "ordering": "ts", "merge": "EVENT_TIME", "deletes": 2},
 }
 
 
@@ -171,7 +173,9 @@ def check_refused(h):
     """Log files that cannot be read exactly, with what was found."""
     cases = {
         "HFile data blocks": lambda i: block(4, {0: i, 2: avro_schema(COLUMNS)}, b"x"),
-        "delete blocks of version 1 (Java objects)": lambda i: delete_block(i, [("0", "a", None)], version=1),
+        "delete blocks of version 1 in Java's own serialization": lambda i: block(
+            1, {0: i}, b"\0\0\0\1\0\0\0\4\xac\xed\0\5"),
+        "delete blocks of version 4": lambda i: block(1, {0: i}, b"\0\0\0\4\0\0\0\0"),
         "data blocks of version 4": lambda i: data_block(i, COLUMNS, [], version=4),
         "field \"u\" of a log file is a union of several types": lambda i: block(
             3, {0: i, 2: '{"type":"record","name":"r","fields":[{"name":"u","type":["int","string"]}]}'},
