@@ -124,18 +124,35 @@ static void put_delete_field(struct buf *b, const struct merge_order_field *f, s
         buf_printf(b, " * CASE WHEN k%zu = %d THEN 1000 ELSE 1 END", i, (int)LOG_ORDER_LONG);
 }
 
-/* One value as it is; several as a row, NULL when all are. */
+static void put_value(struct buf *b, const struct merge_orders *o, const struct relation_group *g,
+                      size_t i)
+{
+    if (g == NULL)
+        put_delete_field(b, &o->items[i], i);
+    else
+        put_field(b, &o->items[i], g);
+}
+
+/* One value as it is; several as a struct (DuckDB makes no tables of unnamed rows), NULL when all are. */
 static void put_row(struct buf *b, const struct merge_orders *o, const struct relation_group *g)
 {
-    buf_append_cstr(b, o->count == 0 ? "CAST(NULL AS BIGINT)" : o->count > 1 ? "row(" : "");
+    if (o->count == 0)
+        buf_append_cstr(b, "CAST(NULL AS BIGINT)");
+    if (o->count == 1)
+        put_value(b, o, g, 0);
+    if (o->count < 2)
+        return;
+    buf_append_cstr(b, "CASE WHEN ");
     for (size_t i = 0; i < o->count; i++) {
-        buf_append_cstr(b, i == 0 ? "" : ", ");
-        if (g == NULL)
-            put_delete_field(b, &o->items[i], i);
-        else
-            put_field(b, &o->items[i], g);
+        put_value(b, o, g, i);
+        buf_append_cstr(b, i + 1 == o->count ? " IS NOT NULL" : " IS NOT NULL OR ");
     }
-    buf_append_cstr(b, o->count > 1 ? ")" : "");
+    buf_append_cstr(b, " THEN struct_pack(");
+    for (size_t i = 0; i < o->count; i++) {
+        buf_printf(b, "%so%zu := ", i == 0 ? "" : ", ", i);
+        put_value(b, o, g, i);
+    }
+    buf_append_cstr(b, ") END");
 }
 
 void merge_orders_put(struct buf *b, const struct merge_orders *o, const struct relation_group *g)
