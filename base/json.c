@@ -68,6 +68,11 @@ int64_t json_as_int(const struct json_val *v, int64_t fallback)
     return json_kind_of(v) == JSON_KIND_INT ? json_integer_value(native(v)) : fallback;
 }
 
+double json_as_real(const struct json_val *v, double fallback)
+{
+    return json_is_number(native(v)) ? json_number_value(native(v)) : fallback;
+}
+
 bool json_as_bool(const struct json_val *v, bool fallback)
 {
     return json_kind_of(v) == JSON_KIND_BOOL ? json_is_true(native(v)) : fallback;

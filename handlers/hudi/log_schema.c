@@ -155,6 +155,9 @@ static bool read_default(struct reader *r, const struct json_val *v, struct log_
     case JSON_KIND_INT:
         f->default_text = arena_printf(r->arena, "%lld", (long long)json_as_int(v, 0));
         break;
+    case JSON_KIND_REAL:
+        f->default_text = arena_printf(r->arena, "%.17g", json_as_real(v, 0));
+        break;
     default: return true;
     }
     return f->default_text != NULL || err_no_memory(err);

@@ -2,12 +2,14 @@
  * says depends on how the table's writers work:
  *
  *   blocks marked IS_PARTIAL        those of the block's schema
- *   MERGE_IGNORE_DEFAULTS           those that are neither NULL nor the schema's default
+ *   MERGE_IGNORE_NULLS              those that are not NULL
+ *   MERGE_IGNORE_DEFAULTS           those that are not the schema's default
  *   MERGE_FILL_UNAVAILABLE          those that do not hold the marker
  *
  * All rows of a key stand in an order: by commit time as they were written, the base file's first; by
  * event time by ordering value, the later of equal ones behind. What stands before a delete is gone;
- * of the rest the last row that says a column gives its value.
+ * of the rest the last row that says a column gives its value. The commit time that tells which commits
+ * changed the row is that of the row written last, which need not be the last by ordering value.
  *
  * Values of one column from different sources meet in one column here, so DuckDB widens them to a
  * common type; elsewhere each keeps its own. */
@@ -34,6 +36,34 @@ static const char *default_of(const struct relation_group *g, const char *name)
     return NULL;
 }
 
+static bool is_numeric(enum duck_type t)
+{
+    return (t >= DUCK_INT8 && t <= DUCK_UINT64) || t == DUCK_FLOAT || t == DUCK_DOUBLE;
+}
+
+/* " AND the column is not its default". Defaults of other types than these are none. */
+static void put_not_default(struct buf *b, const struct duck_vector *v, const char *text)
+{
+    buf_append_cstr(b, " AND ");
+    duck_put_name(b, v->name);
+    buf_append_cstr(b, " IS DISTINCT FROM ");
+    if (text != NULL && v->type == DUCK_TEXT)
+        duck_put_text(b, text);
+    else
+        buf_append_cstr(b, text != NULL && (is_numeric(v->type) || v->type == DUCK_BOOL) ? text
+                                                                                         : "NULL");
+}
+
+static void put_not_marker(struct buf *b, const struct duck_vector *v, const char *marker)
+{
+    buf_append_cstr(b, " AND ");
+    duck_put_name(b, v->name);
+    buf_append_cstr(b, " IS DISTINCT FROM ");
+    buf_append_cstr(b, v->type == DUCK_BLOB ? "encode(" : "(");
+    duck_put_text(b, marker);
+    buf_append_byte(b, ')');
+}
+
 /* Does the row say the value of this column? */
 static void put_present(struct buf *b, const struct relation *r, const struct relation_group *g,
                         size_t column)
@@ -47,24 +77,12 @@ static void put_present(struct buf *b, const struct relation *r, const struct re
         return;
     }
     buf_append_cstr(b, "(true");
-    if (mode->partial == MERGE_IGNORE_DEFAULTS) {
-        const char *text = default_of(g, v->name);
-        buf_append_cstr(b, " AND ");
-        duck_put_name(b, v->name);
-        buf_append_cstr(b, " IS NOT NULL");
-        if (text != NULL && v->child_count == 0) {
-            buf_append_cstr(b, " AND CAST(");
-            duck_put_name(b, v->name);
-            buf_append_cstr(b, " AS VARCHAR) <> ");
-            duck_put_text(b, text);
-        }
-    }
-    if (mode->partial == MERGE_FILL_UNAVAILABLE && v->type == DUCK_TEXT) {
-        buf_append_cstr(b, " AND ");
-        duck_put_name(b, v->name);
-        buf_append_cstr(b, " IS DISTINCT FROM ");
-        duck_put_text(b, mode->unavailable);
-    }
+    if (mode->partial == MERGE_IGNORE_NULLS)
+        put_not_default(b, v, NULL);
+    if (mode->partial == MERGE_IGNORE_DEFAULTS)
+        put_not_default(b, v, default_of(g, v->name));
+    if (mode->partial == MERGE_FILL_UNAVAILABLE && (v->type == DUCK_TEXT || v->type == DUCK_BLOB))
+        put_not_marker(b, v, mode->unavailable);
     buf_append_byte(b, ')');
 }
 
@@ -176,7 +194,7 @@ bool merge_fold(struct merger *m, struct err *err)
                        "SELECT slice, key");
     for (size_t i = 0; i < m->r->columns->count; i++)
         buf_printf(b, ", last(c%zu ORDER BY place) FILTER (WHERE p%zu) AS c%zu", i, i, i);
-    buf_append_cstr(b, ", last(ct ORDER BY place) AS ct, last(sn ORDER BY place) AS sn "
+    buf_append_cstr(b, ", last(ct ORDER BY seq) AS ct, last(sn ORDER BY seq) AS sn "
                        "FROM kept WHERE dead IS NULL OR place > dead GROUP BY slice, key");
     return merge_run_sql(m, err);
 }

@@ -18,6 +18,20 @@
 #define PROPERTY_PREFIX "hoodie.record.merge.property."
 #define DEBEZIUM_MARKER "__debezium_unavailable_value"
 
+/* What their Java sources say (apache/hudi, hudi-common/…/common/model):
+ *
+ *   PartialUpdate          overwriteField: value == null. The default is not looked at
+ *   OverwriteNonDefaults   OverwriteWithLatestAvroPayload.overwriteField: value equals the default, which
+ *                          is null where the schema names none or null. So a null that is not the
+ *                          default overwrites
+ *   AWSDms                 isDMSDeleteRecord: Op, equalsIgnoreCase("D")
+ *   Debezium               isDebeziumDeleteRecord: equalsIgnoreCase("d"), of MySQL and Postgres
+ *   MySqlDebezium          by _event_seq, which is made of the two columns here
+ *   PostgresDebezium       by _event_lsn; the marker in columns of strings and of bytes
+ *
+ * In version 9 the properties say it: PartialUpdateHandler.reconcileDefaultValues (equals the default),
+ * reconcileMarkerValues (strings and bytes, and only where a property names the marker), and delete markers
+ * to the letter. */
 static const struct payload {
     const char *name; /* last part of the class's name */
     struct merge_mode mode;
@@ -25,14 +39,19 @@ static const struct payload {
     {"OverwriteWithLatestAvroPayload", {.order = MERGE_COMMIT_TIME}},
     {"DefaultHoodieRecordPayload", {.order = MERGE_EVENT_TIME}},
     {"EventTimeAvroPayload", {.order = MERGE_EVENT_TIME}},
-    {"PartialUpdateAvroPayload", {.order = MERGE_EVENT_TIME, .partial = MERGE_IGNORE_DEFAULTS}},
+    {"PartialUpdateAvroPayload", {.order = MERGE_EVENT_TIME, .partial = MERGE_IGNORE_NULLS}},
     {"OverwriteNonDefaultsWithLatestAvroPayload",
      {.order = MERGE_COMMIT_TIME, .partial = MERGE_IGNORE_DEFAULTS}},
-    {"AWSDmsAvroPayload", {.order = MERGE_COMMIT_TIME, .delete_field = "Op", .delete_marker = "D"}},
+    {"AWSDmsAvroPayload",
+     {.order = MERGE_COMMIT_TIME,
+      .delete_field = "Op",
+      .delete_marker = "D",
+      .delete_any_case = true}},
     {"MySqlDebeziumAvroPayload",
      {.order = MERGE_EVENT_TIME,
       .delete_field = "_change_operation_type",
       .delete_marker = "d",
+      .delete_any_case = true,
       .ordering = "_event_bin_file,_event_pos"}},
     {"PostgresDebeziumAvroPayload",
      {.order = MERGE_EVENT_TIME,
@@ -40,6 +59,7 @@ static const struct payload {
       .unavailable = DEBEZIUM_MARKER,
       .delete_field = "_change_operation_type",
       .delete_marker = "d",
+      .delete_any_case = true,
       .ordering = "_event_lsn"}},
 };
 
@@ -144,9 +164,7 @@ static bool take_partial(struct arena *a, const struct properties *p, struct mer
     }
     if (strcasecmp(mode, "FILL_UNAVAILABLE") != 0)
         return refuse(err, "partial update mode", mode);
-    out->partial = MERGE_FILL_UNAVAILABLE;
-    if (out->unavailable == NULL)
-        out->unavailable = DEBEZIUM_MARKER;
+    out->partial = out->unavailable == NULL ? MERGE_WHOLE : MERGE_FILL_UNAVAILABLE;
     return true;
 }
 
@@ -161,6 +179,7 @@ bool merge_mode_read(struct arena *a, const struct properties *p, int version, b
     if (field != NULL && marker != NULL) {
         out->delete_field = field;
         out->delete_marker = marker;
+        out->delete_any_case = false;
     }
     return true;
 }

@@ -16,7 +16,8 @@ enum merge_order {
 
 enum merge_partial {
     MERGE_WHOLE,           /* the winner's row is the result */
-    MERGE_IGNORE_DEFAULTS, /* NULLs and defaults of the winner keep the older value */
+    MERGE_IGNORE_NULLS,    /* NULLs of the winner keep the older value */
+    MERGE_IGNORE_DEFAULTS, /* so does the schema's default, which is NULL where it names none */
     MERGE_FILL_UNAVAILABLE /* so does the marker of values that the source did not send */
 };
 
@@ -26,6 +27,7 @@ struct merge_mode {
     const char *unavailable;  /* the marker, MERGE_FILL_UNAVAILABLE */
     const char *delete_field; /* rows with delete_marker in this column are deletes; NULL: none */
     const char *delete_marker;
+    bool delete_any_case; /* the marker in whatever case */
     const char *ordering; /* fields that the payload class orders by; NULL: the table's */
 };
 

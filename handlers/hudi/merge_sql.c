@@ -173,11 +173,12 @@ void merge_put_deleted(struct buf *b, const struct hudi_table *t, const struct r
     if (operation != NULL && operation->type == DUCK_TEXT)
         buf_append_cstr(b, " OR coalesce(_hoodie_operation IN ('D', '-U'), false)");
     if (field != NULL) {
-        buf_append_cstr(b, " OR coalesce(CAST(");
+        const char *fold = t->merge.delete_any_case ? "lower" : "";
+        buf_printf(b, " OR coalesce(%s(CAST(", fold);
         duck_put_name(b, field->name);
-        buf_append_cstr(b, " AS VARCHAR) = ");
+        buf_printf(b, " AS VARCHAR)) = %s(", fold);
         duck_put_text(b, t->merge.delete_marker);
-        buf_append_cstr(b, ", false)");
+        buf_append_cstr(b, "), false)");
     }
     buf_append_byte(b, ')');
 }

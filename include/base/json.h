@@ -40,6 +40,7 @@ const struct json_val *json_find(const struct json_val *object, const char *key)
 /* Text of a string value, which holds no NUL; NULL for any other kind. */
 const char *json_as_text(const struct json_val *v);
 int64_t json_as_int(const struct json_val *v, int64_t fallback);
+double json_as_real(const struct json_val *v, double fallback); /* of an integer too */
 bool json_as_bool(const struct json_val *v, bool fallback);
 /* Members of an array, 0 for any other kind. */
 size_t json_count(const struct json_val *v);

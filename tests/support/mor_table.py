@@ -26,7 +26,8 @@ MAGIC = b"#HUDI#"
 META = ["_hoodie_commit_time", "_hoodie_commit_seqno", "_hoodie_record_key", "_hoodie_partition_path",
         "_hoodie_file_name"]
 COLUMNS = [("id", "long"), ("p", "string"), ("ts", "long"), ("v", "string"), ("n", "double")]
-SQL_TYPES = {"long": "BIGINT", "string": "VARCHAR", "double": "DOUBLE", "boolean": "BOOLEAN", "int": "INTEGER"}
+SQL_TYPES = {"long": "BIGINT", "string": "VARCHAR", "double": "DOUBLE", "boolean": "BOOLEAN", "int": "INTEGER",
+             "bytes": "BLOB"}
 PAYLOADS = "org.apache.hudi.common.model."
 
 
@@ -52,6 +53,8 @@ class Duck:
 def literal(value, kind):
     if value is None:
         return f"CAST(NULL AS {SQL_TYPES[kind]})"
+    if kind == "bytes":
+        return f"from_hex('{value.hex()}')"
     if kind == "string":
         return "'" + value.replace("'", "''") + "'"
     return f"CAST({value!r} AS {SQL_TYPES[kind]})"
@@ -76,7 +79,7 @@ def avro_value(value, kind):
     if value is None:
         return avro_long(0)
     return avro_long(1) + {"long": avro_long, "int": avro_long, "string": lambda s: avro_bytes(s.encode()),
-                           "double": lambda d: struct.pack("<d", d),
+                           "double": lambda d: struct.pack("<d", d), "bytes": avro_bytes,
                            "boolean": lambda b: b"\1" if b else b"\0"}[kind](value)
 
 

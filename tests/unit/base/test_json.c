@@ -18,6 +18,8 @@ static void test_reads_values(void **state)
     assert_int_equal(json_as_int(json_at(a, 0), -1), 1);
     assert_string_equal(json_as_text(json_at(a, 1)), "x");
     assert_true(json_as_bool(json_at(a, 2), false));
+    assert_true(json_as_real(json_at(a, 2), 0.5) == 0.5);
+    assert_true(json_as_real(NULL, 0.5) == 0.5);
     assert_int_equal(json_kind_of(json_at(a, 3)), JSON_KIND_NULL);
     assert_int_equal(json_kind_of(json_at(a, 4)), JSON_KIND_REAL);
     assert_int_equal(json_kind_of(json_at(a, 5)), JSON_ABSENT);

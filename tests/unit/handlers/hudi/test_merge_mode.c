@@ -49,7 +49,7 @@ static void test_payload_classes(void **state)
     expect(6, CLASS("OverwriteWithLatestAvroPayload") "hoodie.table.precombine.field=ts\n",
            MERGE_COMMIT_TIME, MERGE_WHOLE, NULL);
     expect(6, CLASS("DefaultHoodieRecordPayload"), MERGE_EVENT_TIME, MERGE_WHOLE, NULL);
-    expect(6, CLASS("PartialUpdateAvroPayload"), MERGE_EVENT_TIME, MERGE_IGNORE_DEFAULTS, NULL);
+    expect(6, CLASS("PartialUpdateAvroPayload"), MERGE_EVENT_TIME, MERGE_IGNORE_NULLS, NULL);
     expect(6, CLASS("OverwriteNonDefaultsWithLatestAvroPayload"), MERGE_COMMIT_TIME,
            MERGE_IGNORE_DEFAULTS, NULL);
     expect(6, CLASS("AWSDmsAvroPayload"), MERGE_COMMIT_TIME, MERGE_WHOLE, "Op");
@@ -77,6 +77,16 @@ static void test_merge_modes(void **state)
            "hoodie.record.merge.property.hoodie.payload.delete.field=gone\n"
            "hoodie.record.merge.property.hoodie.payload.delete.marker=y\n",
            MERGE_COMMIT_TIME, MERGE_IGNORE_DEFAULTS, "gone");
+    expect(9,
+           "hoodie.record.merge.mode=EVENT_TIME_ORDERING\n"
+           "hoodie.table.partial.update.mode=IGNORE_DEFAULTS\n"
+           "hoodie.table.legacy.payload.class=org.apache.hudi.common.model."
+           "PartialUpdateAvroPayload\n",
+           MERGE_EVENT_TIME, MERGE_IGNORE_DEFAULTS, NULL);
+    expect(9,
+           "hoodie.record.merge.mode=EVENT_TIME_ORDERING\n"
+           "hoodie.table.partial.update.mode=FILL_UNAVAILABLE\n",
+           MERGE_EVENT_TIME, MERGE_WHOLE, NULL); /* no property names the marker */
     expect_refused(8, "hoodie.record.merge.mode=CUSTOM\n" CLASS("MyPayload"), "MyPayload");
     expect_refused(8, "hoodie.record.merge.mode=CUSTOM\n", "merge mode \"CUSTOM\"");
     expect_refused(8,
