@@ -138,14 +138,44 @@ bool in_place_prepare(struct rebuild *r, struct err *err)
     return false;
 }
 
+/* Functions: 0 changes the table, those up to `before` come first, the others behind. */
+static bool prepare_functions(struct rebuild *r, const char *body, unsigned *before,
+                              unsigned *count, struct err *err)
+{
+    *count = 0;
+    if (!owner_prepare(r, 0, r->owner, body, err) ||
+        !owner_prepare_each(r, "SELECT role, statement FROM hologres.in_place_before($1)", count,
+                            err))
+        return false;
+    *before = *count;
+    return owner_prepare_each(r, "SELECT role, statement FROM hologres.in_place_behind($1)", count,
+                              err);
+}
+
+static bool run_functions(struct rebuild *r, unsigned before, unsigned count, struct err *err)
+{
+    for (unsigned i = 1; i <= before; i++)
+        if (!owner_run(r, i, err))
+            return false;
+    if (!owner_run(r, 0, err))
+        return false;
+    for (unsigned i = before + 1; i <= count; i++)
+        if (!owner_run(r, i, err))
+            return false;
+    for (unsigned i = 0; i <= count; i++)
+        if (!owner_drop(r, i, err))
+            return false;
+    return true;
+}
+
 static bool try_swap(struct rebuild *r, struct lock_attempts *l, const char *body, struct err *err)
 {
-    char *lock = arena_printf(&r->a, "LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", r->name);
-    if (lock == NULL)
-        return err_no_memory(err);
-    return job_begin(r->job, err) && owner_prepare(r, 0, r->owner, body, err) &&
-           lock_attempt(r, l, err) && pgclient_run(r->job->db, lock, err) && owner_run(r, 0, err) &&
-           owner_drop(r, 0, err) && pgclient_run(r->job->db, "SET LOCAL lock_timeout = 100", err) &&
+    unsigned before, count;
+    return job_begin(r->job, err) && prepare_functions(r, body, &before, &count, err) &&
+           lock_attempt(r, l, err) &&
+           copy_run_each(r, "SELECT hologres.in_place_locks($1)", err) &&
+           run_functions(r, before, count, err) &&
+           pgclient_run(r->job->db, "SET LOCAL lock_timeout = 100", err) &&
            rebuild_query(r, "SELECT hologres.finish($1)", NULL, err) &&
            step_finish(r, STEP_SET_READONLY, "", err) && step_finish(r, STEP_SWAP, "", err) &&
            job_commit(r->job, 0, "{}", err);

@@ -15,6 +15,7 @@
  * Making all this takes a few milliseconds, so it is apart from running it: the swap prepares first,
  * then takes its locks. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/buf.h"
 
@@ -83,6 +84,41 @@ bool owner_prepare(struct rebuild *r, unsigned number, const char *role, const c
     if (quoted == NULL)
         return err_no_memory(err);
     return make_reports(r, quoted, err) && make_functions(r, number, quoted, body, err);
+}
+
+/* Each role's statements in a row are one function. */
+static bool prepare_rows(struct rebuild *r, const struct pgresult *res, unsigned *count,
+                         struct err *err)
+{
+    struct arena a;
+    struct buf body;
+    bool ok = true;
+    size_t rows = pgresult_rows(res);
+    arena_init(&a, 0);
+    buf_init(&body, BODY_BYTES);
+    for (size_t i = 0; ok && i < rows; i++) {
+        const char *role = pgresult_value(res, i, 0);
+        const char *quoted = pgclient_quote_text(&a, pgresult_value(res, i, 1));
+        buf_printf(&body, "EXECUTE %s;\n", quoted == NULL ? "" : quoted);
+        if (i + 1 < rows && strcmp(role, pgresult_value(res, i + 1, 0)) == 0)
+            continue;
+        const char *text = quoted == NULL ? NULL : buf_cstr(&body);
+        ok = text == NULL ? err_no_memory(err) : owner_prepare(r, ++*count, role, text, err);
+        buf_clear(&body);
+    }
+    buf_fini(&body);
+    arena_fini(&a);
+    return ok;
+}
+
+bool owner_prepare_each(struct rebuild *r, const char *query, unsigned *count, struct err *err)
+{
+    struct pgresult *res;
+    if (!rebuild_query(r, query, &res, err))
+        return false;
+    bool ok = prepare_rows(r, res, count, err);
+    pgresult_free(res);
+    return ok;
 }
 
 /* Settings that the body changed are gone before anything else runs. */

@@ -74,6 +74,10 @@ MUST_USE bool rebuild_fetch(struct rebuild *r, const char *sql, const char **tex
  * body is PL/pgSQL statements, which may insert into pg_temp.rebuild_out (value jsonb). */
 MUST_USE bool owner_prepare(struct rebuild *r, unsigned number, const char *role, const char *body,
                             struct err *err);
+/* The rows of a query, role and statement, as functions with the numbers behind *count, which becomes the
+ * last one. */
+MUST_USE bool owner_prepare_each(struct rebuild *r, const char *query, unsigned *count,
+                                 struct err *err);
 MUST_USE bool owner_run(struct rebuild *r, unsigned number, struct err *err);
 /* What the body left in rebuild_out, in the arena of the run; "" for nothing. */
 MUST_USE bool owner_take(struct rebuild *r, const char **value, struct err *err);

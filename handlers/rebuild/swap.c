@@ -52,34 +52,6 @@ struct swap {
         functions; /* of owners: up to `early` they have run, the others run under the locks */
 };
 
-/* Statements of one role in a row are one function; their numbers follow w->functions. */
-static bool prepare_groups(struct rebuild *r, struct swap *w, const char *query, struct err *err)
-{
-    struct arena a;
-    struct buf body;
-    struct pgresult *res;
-    if (!rebuild_query(r, query, &res, err))
-        return false;
-    bool ok = true;
-    size_t rows = pgresult_rows(res);
-    arena_init(&a, 0);
-    buf_init(&body, BODY_BYTES);
-    for (size_t i = 0; ok && i < rows; i++) {
-        const char *role = pgresult_value(res, i, 0);
-        const char *quoted = pgclient_quote_text(&a, pgresult_value(res, i, 1));
-        buf_printf(&body, "EXECUTE %s;\n", quoted == NULL ? "" : quoted);
-        if (i + 1 < rows && strcmp(role, pgresult_value(res, i + 1, 0)) == 0)
-            continue;
-        const char *text = quoted == NULL ? NULL : buf_cstr(&body);
-        ok = text == NULL ? err_no_memory(err) : owner_prepare(r, ++w->functions, role, text, err);
-        buf_clear(&body);
-    }
-    buf_fini(&body);
-    arena_fini(&a);
-    pgresult_free(res);
-    return ok;
-}
-
 static bool read_versions(struct rebuild *r, struct swap *w, struct err *err)
 {
     struct pgresult *res;
@@ -122,7 +94,8 @@ static bool check_source(struct rebuild *r, struct err *err)
 static bool complete_copy(struct rebuild *r, struct swap *w, struct err *err)
 {
     w->functions = 0;
-    if (!prepare_groups(r, w, "SELECT role, statement FROM hologres.copy_statements($1)", err))
+    if (!owner_prepare_each(r, "SELECT role, statement FROM hologres.copy_statements($1)",
+                            &w->functions, err))
         return false;
     w->early = w->functions;
     for (unsigned i = 1; i <= w->early; i++)
@@ -143,7 +116,8 @@ static bool prepare_swap(struct rebuild *r, struct swap *w, struct err *err)
                          "  FROM hologres.lock_statements($1) WITH ORDINALITY l(s, n)",
                          &w->lock_statements, err) &&
            owner_prepare(r, 0, r->owner, body, err) && complete_copy(r, w, err) &&
-           prepare_groups(r, w, "SELECT role, statement FROM hologres.swap_statements($1)", err);
+           owner_prepare_each(r, "SELECT role, statement FROM hologres.swap_statements($1)",
+                              &w->functions, err);
 }
 
 /* Shortens the log, so that little is left for the last round. */

@@ -251,6 +251,15 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Views that PostgreSQL makes us drop before it changes a type in its catalog.
+CREATE FUNCTION hologres.views_in_the_way(rel oid, actions jsonb) RETURNS SETOF oid
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY SELECT d.id FROM hologres.dependents_of(rel, hologres.changed_columns(rel, actions), true) d
+                  WHERE d.kind = 'new view';
+END $$;
+
 -- Would the rows have to be copied? `rewrites` is what the probe said.
 CREATE FUNCTION hologres.needs_copy(rel oid, options jsonb, actions jsonb, rewrites boolean)
     RETURNS boolean
@@ -273,8 +282,12 @@ AS $$
                      JOIN pg_attribute c ON c.attrelid = rel AND c.attname = a ->> 'column'
                      JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = rel
                                      AND d.refobjsubid = c.attnum
-                    WHERE a ->> 'do' = 'type' AND d.classid = ANY ('{pg_rewrite,pg_policy,pg_trigger,pg_proc,
-                              pg_publication_rel}'::regclass[]))
+                    WHERE a ->> 'do' = 'type' AND (
+                          d.classid = ANY ('{pg_policy,pg_trigger,pg_proc,pg_publication_rel}'::regclass[])
+                          OR d.classid = 'pg_rewrite'::regclass AND EXISTS (
+                             SELECT FROM pg_rewrite w WHERE w.oid = d.objid AND w.rulename <> '_RETURN'
+                                AND NOT EXISTS (SELECT FROM hologres.views_in_the_way(rel, actions) v
+                                                 WHERE v = w.ev_class))))
         -- a foreign key holds on to the index of the primary key, a view with GROUP BY to its constraint
         OR EXISTS (SELECT FROM jsonb_array_elements(actions) a
                      JOIN pg_constraint k ON k.conrelid = rel AND k.contype = 'p'
@@ -476,6 +489,10 @@ BEGIN
     copies := hologres.needs_copy(rel, options, actions, rewrites);
     IF copies THEN
         problems := problems || ARRAY(SELECT t FROM hologres.copy_problems(rel, actions) t);
+    ELSE
+        problems := problems || ARRAY(SELECT t FROM hologres.dependent_problems(rel, actions, true) t);
+    END IF;
+    IF copies THEN
         IF temporary AND problems = '{}' THEN
             PERFORM hologres.tell_children(rel);
         END IF;

@@ -62,7 +62,7 @@ BEGIN
         RETURN NEXT ('0A000', format('column "%s" is changed twice', found.name),
                      'Write one action.')::hologres.problem;
     END LOOP;
-    RETURN QUERY SELECT * FROM hologres.dependent_problems(rel, actions);
+    RETURN QUERY SELECT * FROM hologres.dependent_problems(rel, actions, false);
     FOR found IN
         SELECT n.relowner AS owner, format('table %s', hologres.qualified_name(n.oid)) AS what
           FROM pg_constraint k JOIN pg_class n ON n.oid = k.conrelid

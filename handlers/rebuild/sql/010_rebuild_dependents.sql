@@ -62,8 +62,10 @@ AS $$
       FROM e WHERE kind IS NOT NULL
 $$;
 
--- All of them, and what depends on those that are made anew.
-CREATE FUNCTION hologres.dependents_of(rel oid, changed text[]) RETURNS SETOF hologres.dependent
+-- All of them, and what depends on those that are made anew. stays: the table keeps its oid, and only views of
+-- columns that change are in the way.
+CREATE FUNCTION hologres.dependents_of(rel oid, changed text[], stays boolean DEFAULT false)
+    RETURNS SETOF hologres.dependent
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -80,9 +82,13 @@ DECLARE
     n integer;
     sequence oid;
 BEGIN
+    IF stays THEN
+        class := class[1:1];
+        id := id[1:1];
+    END IF;
     FOR sequence IN SELECT s.objid FROM pg_depend s JOIN pg_class q ON q.oid = s.objid AND q.relkind = 'S'
               WHERE s.classid = 'pg_class'::regclass AND s.refclassid = 'pg_class'::regclass
-                AND s.refobjid = rel AND s.deptype = 'i' LOOP
+                AND s.refobjid = rel AND s.deptype = 'i' AND NOT stays LOOP
         class := class || 'pg_class'::regclass::oid;
         id := id || sequence;
     END LOOP;
@@ -90,6 +96,7 @@ BEGIN
     WHILE at < cardinality(id) LOOP
         at := at + 1;
         FOR d IN SELECT * FROM hologres.direct_dependents(class[at], id[at], rel, changed) LOOP
+            CONTINUE WHEN stays AND at = 1 AND d.kind <> 'new view';
             d.depth := CASE WHEN d.kind LIKE 'new %' THEN depth[at] + 1 ELSE 0 END;
             SELECT u.ordinality INTO n FROM unnest(seen) WITH ORDINALITY u
              WHERE u.class = d.class AND u.id = d.id;
@@ -123,7 +130,7 @@ AS $$
 $$;
 
 -- What can be neither replaced nor made anew.
-CREATE FUNCTION hologres.dependent_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
+CREATE FUNCTION hologres.dependent_problems(rel oid, actions jsonb, stays boolean) RETURNS SETOF hologres.problem
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -133,7 +140,7 @@ DECLARE
     d hologres.dependent;
     why text;
 BEGIN
-    FOR d IN SELECT * FROM hologres.dependents_of(rel, hologres.changed_columns(rel, actions)) ORDER BY what LOOP
+    FOR d IN SELECT * FROM hologres.dependents_of(rel, hologres.changed_columns(rel, actions), stays) ORDER BY what LOOP
         IF d.kind <> 'obstacle' AND NOT pg_has_role(service, d.owner, may) THEN
             RETURN NEXT ('42501', format('pgveneer''s service role "%s" is not a member of role "%s", which owns %s',
                 pg_get_userbyid(service), pg_get_userbyid(d.owner), d.what),
@@ -302,12 +309,13 @@ BEGIN
 END $$;
 
 -- Before the table changes: what would be in the way goes.
-CREATE FUNCTION hologres.release_statements(rel oid, changed text[]) RETURNS TABLE (role text, statement text)
+CREATE FUNCTION hologres.release_statements(rel oid, changed text[], stays boolean DEFAULT false)
+    RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
     d hologres.dependent;
-    list hologres.dependent[] := ARRAY(SELECT x FROM hologres.dependents_of(rel, changed) x ORDER BY x.depth DESC, x.id DESC);
+    list hologres.dependent[] := ARRAY(SELECT x FROM hologres.dependents_of(rel, changed, stays) x ORDER BY x.depth DESC, x.id DESC);
     any_new boolean := EXISTS (SELECT FROM unnest(list) x WHERE x.kind LIKE 'new %');
 BEGIN
     FOREACH d IN ARRAY list LOOP
@@ -339,13 +347,14 @@ BEGIN
 END $$;
 
 -- Once the table has its name and columns: what was dropped, in the order in which it can be made.
-CREATE FUNCTION hologres.renew_statements(rel oid, changed text[]) RETURNS TABLE (role text, statement text)
+CREATE FUNCTION hologres.renew_statements(rel oid, changed text[], stays boolean DEFAULT false)
+    RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     d hologres.dependent;
 BEGIN
-    FOR d IN SELECT * FROM hologres.dependents_of(rel, changed) x WHERE x.kind LIKE 'new %'
+    FOR d IN SELECT * FROM hologres.dependents_of(rel, changed, stays) x WHERE x.kind LIKE 'new %'
               ORDER BY x.depth, x.id LOOP
         IF d.kind = 'new view' THEN
             RETURN QUERY SELECT * FROM hologres.new_view_statements(d.id);
@@ -356,13 +365,14 @@ BEGIN
 END $$;
 
 -- In the end: what is written again in its place.
-CREATE FUNCTION hologres.rewrite_statements(rel oid, changed text[]) RETURNS TABLE (role text, statement text)
+CREATE FUNCTION hologres.rewrite_statements(rel oid, changed text[], stays boolean DEFAULT false)
+    RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
     d hologres.dependent;
 BEGIN
-    FOR d IN SELECT * FROM hologres.dependents_of(rel, changed) x ORDER BY x.kind DESC, x.id LOOP
+    FOR d IN SELECT * FROM hologres.dependents_of(rel, changed, stays) x ORDER BY x.kind DESC, x.id LOOP
         role := pg_get_userbyid(d.owner);
         CASE d.kind
         WHEN 'replaced view' THEN
@@ -619,3 +629,34 @@ BEGIN
                      'Drop it first, or add a unique constraint on the same columns, and it is kept.')::hologres.problem;
     END LOOP;
 END $$;
+
+-- In place -----------------------------------------------------------------------------------------------
+
+-- Views in the way of a type go before the table is changed, and come back behind.
+CREATE FUNCTION hologres.in_place_locks(id text) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    (SELECT format('ALTER VIEW %s OWNER TO %I', hologres.qualified_name(d.id), pg_get_userbyid(d.owner))
+       FROM hologres.rebuild r, hologres.dependents_of(r.relid, hologres.task_changes(r.query_id), true) d
+      WHERE r.query_id = in_place_locks.id AND d.kind = 'new view' ORDER BY d.depth DESC, d.id DESC)
+    UNION ALL
+    SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(relid))
+      FROM hologres.rebuild WHERE query_id = id
+$$;
+CREATE FUNCTION hologres.in_place_before(id text) RETURNS TABLE (role text, statement text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.* FROM hologres.rebuild r, hologres.release_statements(r.relid, hologres.task_changes(id), true) s
+     WHERE r.query_id = id
+$$;
+CREATE FUNCTION hologres.in_place_behind(id text) RETURNS TABLE (role text, statement text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
+BEGIN
+    RETURN QUERY SELECT * FROM hologres.renew_statements(rel, hologres.task_changes(id), true);
+    RETURN QUERY SELECT * FROM hologres.rewrite_statements(rel, hologres.task_changes(id), true);
+END $$;
+REVOKE ALL ON FUNCTION hologres.in_place_locks(text), hologres.in_place_before(text), hologres.in_place_behind(text)
+    FROM PUBLIC;
