@@ -57,6 +57,8 @@ MUST_USE bool step_finish(struct rebuild *r, enum rebuild_step step, const char 
                           struct err *err);
 /* The step under way has failed for good. Best effort. */
 void step_fail(struct rebuild *r, const struct err *why);
+/* A step is done, but something behind it failed: the message says what. Best effort. */
+void step_warn(struct rebuild *r, enum rebuild_step step, const struct err *why);
 
 /* --- queries with the query_id as $1 (step.c) ------------------------------------------------------- */
 

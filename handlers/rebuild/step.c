@@ -102,21 +102,36 @@ bool step_finish(struct rebuild *r, enum rebuild_step step, const char *message,
         3, values, NULL, err);
 }
 
-void step_fail(struct rebuild *r, const struct err *why)
+/* In a transaction of its own; what fails here is only logged. */
+static void tell_error(struct rebuild *r, enum rebuild_step step, const char *update,
+                       const struct err *why)
 {
     char id[16], message[sizeof why->message + sizeof why->detail + 16];
     const char *const values[] = {r->job->task_id, id, message};
     struct err err;
-    snprintf(id, sizeof id, "%d", (int)r->step);
+    snprintf(id, sizeof id, "%d", (int)step);
     snprintf(message, sizeof message, "%s (%s)%s%s", why->message, why->sqlstate,
              why->detail[0] == '\0' ? "" : ": ", why->detail);
     bool ok = job_begin(r->job, &err) &&
-              pgclient_query(r->job->db,
-                             "UPDATE hologres.rebuild_step SET status = 'error', message = $3,"
-                             "       end_time = pg_catalog.clock_timestamp()"
-                             " WHERE query_id = $1 AND step_id = $2::integer",
-                             3, values, NULL, &err) &&
+              pgclient_query(r->job->db, update, 3, values, NULL, &err) &&
               job_commit_step(r->job, &err);
     if (!ok)
         log_err(LOG_LEVEL_WARNING, r->job->task_id, "the step's error could not be written", &err);
+}
+
+void step_fail(struct rebuild *r, const struct err *why)
+{
+    tell_error(r, r->step,
+               "UPDATE hologres.rebuild_step SET status = 'error', message = $3,"
+               "       end_time = pg_catalog.clock_timestamp()"
+               " WHERE query_id = $1 AND step_id = $2::integer",
+               why);
+}
+
+void step_warn(struct rebuild *r, enum rebuild_step step, const struct err *why)
+{
+    tell_error(r, step,
+               "UPDATE hologres.rebuild_step SET message = $3"
+               " WHERE query_id = $1 AND step_id = $2::integer",
+               why);
 }

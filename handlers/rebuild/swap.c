@@ -286,6 +286,8 @@ static bool run_rest(struct rebuild *r, struct err *err)
         ok = !job_must_stop(r->job) && !err_is_transient(err);
         log_err(LOG_LEVEL_WARNING, r->job->task_id, pgresult_value(res, i, 1), err);
         job_rollback(r->job);
+        if (ok)
+            step_warn(r, STEP_SWAP, err);
     }
     pgresult_free(res);
     return ok;

@@ -225,6 +225,10 @@ def added_columns(r):
     r.rebuild("ASYNC REBUILD TABLE n2 ADD z int DEFAULT 1 REFERENCES far.o, ADD w int")  # in place
     equal(r.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'n2_z_fkey'"), "t", "proved")
     equal(r.sql_error("INSERT INTO n2 (id, z) VALUES (3, 9)").sqlstate, "23503", "used")
+    id = r.rebuild("ASYNC REBUILD TABLE n2 ADD bad int DEFAULT 99 REFERENCES far.o")
+    told = r.steps(id, "status, message")[-1]
+    equal((told[0], "(23503)" in told[1] and '"n2_bad_fkey"' in told[1]), ("done", True), told)
+    equal(r.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'n2_bad_fkey'"), "f", "not proved")
     for text, code, part in [("ADD x int REFERENCES nowhere", "42P01", 'relation "nowhere" does not exist'),
                              ("ADD x text REFERENCES far.o", "42804", "cannot be implemented"),
                              ("ADD x int REFERENCES far.o (n)", "42830", 'no unique constraint matching given keys for referenced table "o"'),
