@@ -77,8 +77,8 @@ static bool try_capture(struct rebuild *r, struct lock_attempts *l, struct err *
         return false;
     if (log ? !copy_run_each(r, "SELECT hologres.capture_statements($1)", err)
             : !copy_run_each(r,
-                             "SELECT s FROM hologres.rebuild r, hologres.readonly_statements("
-                             "hologres.qualified_name(r.relid), $1) s"
+                             "SELECT s FROM hologres.rebuild r, hologres.mark_statements("
+                             "r.relid, $1) s"
                              " WHERE r.query_id = $1 AND NOT hologres.is_readonly(r.relid)",
                              err))
         return false;

@@ -95,8 +95,8 @@ static bool try_mark(struct rebuild *r, struct lock_attempts *l, struct err *err
     return job_begin(r->job, err) && lock_attempt(r, l, err) &&
            pgclient_run(r->job->db, lock, err) &&
            copy_run_each(r,
-                         "SELECT s FROM hologres.rebuild r, hologres.readonly_statements("
-                         "hologres.qualified_name(r.relid), $1) s"
+                         "SELECT s FROM hologres.rebuild r, hologres.mark_statements("
+                         "r.relid, $1) s"
                          " WHERE r.query_id = $1 AND NOT hologres.is_readonly(r.relid)",
                          err) &&
            rebuild_query(r, "UPDATE hologres.rebuild SET waits = true WHERE query_id = $1", NULL,

@@ -60,8 +60,10 @@ class Rebuild:
         return found[0] if found else None
 
     def wait_state(self, id, *states, timeout=60):
-        return wait_until(lambda: self.state(id) in states and self.state(id),
-                          f"{id} is {' or '.join(states)}: {self.describe(id)}", timeout)
+        try:
+            return wait_until(lambda: self.state(id) in states and self.state(id), f"{id} is {' or '.join(states)}", timeout)
+        except TimeoutError as e:
+            raise TimeoutError(f"{e}: {self.describe(id)}") from None
 
     def describe(self, id):
         return self.admin(f"SELECT state, last_log FROM pgveneer.task WHERE task_id = '{id}'") + " " + \

@@ -135,7 +135,7 @@ $$;
 -- copy of it. Both names are qualified.
 CREATE FUNCTION hologres.property_statements(rel oid, target text, properties jsonb)
     RETURNS SETOF text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
     name text;
@@ -144,9 +144,13 @@ BEGIN
     FOR name, value IN SELECT p ->> 'name', coalesce(p ->> 'value', 'true')
                          FROM jsonb_array_elements(properties) p LOOP
         IF hologres.is_storage_parameter(name) THEN
-            RETURN NEXT format('ALTER TABLE %s SET (%s = %L)', target,
+            -- PostgreSQL has them on the partitions only
+            RETURN QUERY SELECT format('ALTER TABLE %s SET (%s = %L)', t,
                 (SELECT string_agg(quote_ident(part), '.' ORDER BY n)
-                   FROM unnest(string_to_array(name, '.')) WITH ORDINALITY u(part, n)), value);
+                   FROM unnest(string_to_array(name, '.')) WITH ORDINALITY u(part, n)), value)
+              FROM (SELECT target FROM pg_class WHERE oid = rel AND relkind <> 'p'
+                    UNION ALL SELECT hologres.qualified_name(relid) FROM pg_partition_tree(rel)
+                     WHERE isleaf AND level > 0) AS tables(t);
         ELSIF name = 'tablespace' OR name = 'table_group' AND EXISTS (
               SELECT FROM pg_tablespace WHERE spcname = value) THEN
             RETURN NEXT format('ALTER TABLE %s SET TABLESPACE %I', target, value);
@@ -242,6 +246,30 @@ AS $$
                   'ENABLE ALWAYS TRIGGER hologres_readonly_row', target)
 $$;
 
+-- The same for a table with all its partitions: TRUNCATE of one of them alone is nothing that its parent's
+-- triggers see.
+CREATE FUNCTION hologres.mark_statements(rel oid, query_id text) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
+AS $$
+    SELECT s FROM hologres.readonly_statements(hologres.qualified_name(rel), query_id) s
+    UNION ALL (
+    SELECT format(s, hologres.qualified_name(t.relid), query_id) FROM pg_partition_tree(rel) t, unnest(ARRAY[
+               'CREATE TRIGGER hologres_readonly BEFORE TRUNCATE ON %1$s FOR EACH STATEMENT '
+               'EXECUTE FUNCTION hologres.refuse_write(%2$L)',
+               'ALTER TABLE ONLY %1$s ENABLE ALWAYS TRIGGER hologres_readonly']) WITH ORDINALITY u(s, n)
+     WHERE t.level > 0 AND NOT EXISTS (
+           SELECT FROM pg_trigger WHERE tgrelid = t.relid AND tgname = 'hologres_readonly')
+     ORDER BY t.level, t.relid, n)
+$$;
+
+CREATE FUNCTION hologres.unmark_statements(rel oid) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
+AS $$
+    SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid)) FROM pg_trigger g
+     WHERE g.tgfoid = 'hologres.refuse_write()'::regprocedure AND g.tgparentid = 0
+       AND g.tgrelid IN (SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))
+$$;
+
 CREATE FUNCTION hologres.is_readonly(rel oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -253,17 +281,14 @@ CREATE FUNCTION hologres.set_readonly(rel oid, wanted boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    target text := hologres.qualified_name(rel);
     statement text;
 BEGIN
-    IF wanted AND NOT hologres.is_readonly(rel) THEN
-        FOR statement IN SELECT s FROM hologres.readonly_statements(target, '') s LOOP
-            EXECUTE statement;
-        END LOOP;
-    ELSIF NOT wanted AND hologres.is_readonly(rel) THEN
-        EXECUTE format('DROP TRIGGER hologres_readonly ON %s', target);
-        EXECUTE format('DROP TRIGGER IF EXISTS hologres_readonly_row ON %s', target);
-    END IF;
+    FOR statement IN
+        SELECT s FROM hologres.mark_statements(rel, '') s WHERE wanted AND NOT hologres.is_readonly(rel)
+        UNION ALL
+        SELECT s FROM hologres.unmark_statements(rel) s WHERE NOT wanted LOOP
+        EXECUTE statement;
+    END LOOP;
 END $$;
 
 -- ALTER TABLE [IF EXISTS] name SET (…) with a property of the vendor.

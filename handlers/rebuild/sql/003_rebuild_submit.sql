@@ -162,7 +162,7 @@ END $$;
 
 -- Every column of the keys by which a tree of partitions is divided, on any level, within expressions too.
 CREATE FUNCTION hologres.key_columns_of_tree(rel oid) RETURNS text[]
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT array_agg(DISTINCT a.attname::text)
       FROM pg_partition_tree(rel) t JOIN pg_partitioned_table p ON p.partrelid = t.relid
@@ -430,7 +430,7 @@ END $$;
 CREATE FUNCTION hologres.examine(rel oid, options jsonb, earlier jsonb, actions jsonb, path text,
                                  temporary boolean, OUT problems hologres.problem[],
                                  OUT copies boolean)
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
     c pg_class := (SELECT c FROM pg_class c WHERE c.oid = rel);

@@ -139,15 +139,18 @@ $$;
 
 -- A free name for an index or constraint: base, base1, …
 CREATE FUNCTION hologres.free_name(schema oid, base text) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT name FROM (
-        SELECT i, left(base, 63 - length(suffix)) || suffix AS name
-          FROM generate_series(0, 1000) i, LATERAL (SELECT CASE i WHEN 0 THEN '' ELSE i::text END) s(suffix)
-        ) AS names
-     WHERE NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = schema AND relname = name)
-     ORDER BY i LIMIT 1
-$$;
+DECLARE
+    name text := left(base, 63);
+    n integer := 0;
+BEGIN
+    WHILE EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = schema AND c.relname = name) LOOP
+        n := n + 1;
+        name := left(base, 63 - length(n::text)) || n;
+    END LOOP;
+    RETURN name;
+END $$;
 
 -- The transaction that changes the table, in order.
 CREATE FUNCTION hologres.in_place_statements(id text) RETURNS SETOF text

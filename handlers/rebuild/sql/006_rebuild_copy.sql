@@ -33,7 +33,7 @@ $$;
 
 -- Which file holds the rows; another one says that the table was written anew (TRUNCATE, VACUUM FULL).
 CREATE FUNCTION hologres.file_of(rel oid) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT md5(string_agg(l || ' ' || pg_relation_filenode(l), ',' ORDER BY l)) FROM hologres.leaves_of(rel) l
 $$;
@@ -41,7 +41,7 @@ $$;
 -- Storage parameters of a table; of a partitioned one, those that all its partitions have. PostgreSQL
 -- has them only there; those that one partition has alone are its own.
 CREATE FUNCTION hologres.options_of(rel oid) RETURNS text[]
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT array_agg(o ORDER BY o) FROM (
         SELECT o FROM hologres.leaves_of(rel) l JOIN pg_class c ON c.oid = l
@@ -100,7 +100,7 @@ $$;
 
 -- Indexes of the copy, in the order in which LIKE made them, get names that lead back to theirs.
 CREATE FUNCTION hologres.name_copied_indexes(rel oid, copy oid) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
     pair record;
@@ -459,6 +459,8 @@ BEGIN
             'AS %L', log, kind, format('BEGIN INSERT INTO %s VALUES (%s); RETURN NULL; END', log,
                 CASE kind WHEN 'new' THEN new_key WHEN 'old' THEN old_key ELSE nulls END));
         RETURN NEXT format('REVOKE ALL ON FUNCTION %s_%s() FROM PUBLIC', log, kind);
+        -- a partition that he attaches gets the triggers
+        RETURN NEXT format('GRANT EXECUTE ON FUNCTION %s_%s() TO %s', log, kind, owner);
     END LOOP;
 END $$;
 
@@ -493,7 +495,7 @@ END $$;
 -- Are all four there, and were they never disabled? ENABLE TRIGGER ALL does not make them ALWAYS again.
 -- Partitions have the first three from their parent and the last as their own.
 CREATE FUNCTION hologres.is_captured(id text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT bool_and((SELECT count(*) = 4 FROM pg_trigger g WHERE g.tgrelid = node AND g.tgenabled = 'A'
                         AND g.tgname LIKE 'tmp\_rebuild\_' || id || '\__'))
@@ -507,7 +509,7 @@ $$;
 -- Cuts the table as it is now, each partition apart. Rows beyond an end come with the log. Rows that are
 -- sorted are sorted as a whole: one slice for each table of the copy that they go to, as far as is known.
 CREATE FUNCTION hologres.cut_slices(id text) RETURNS bigint
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
@@ -535,7 +537,7 @@ END $$;
 
 -- Was something that is cut written anew, or dropped?
 CREATE FUNCTION hologres.is_moved(id text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT coalesce(bool_or(s.file IS DISTINCT FROM hologres.file_of(s.relid)), false)
       FROM (SELECT DISTINCT relid, file FROM hologres.rebuild_slice WHERE query_id = id) AS s

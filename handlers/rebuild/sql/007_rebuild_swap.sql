@@ -12,7 +12,7 @@ CREATE TYPE hologres.dependent AS (class oid, id oid, kind text, depth integer, 
 
 -- Reasons against copying the rows.
 CREATE OR REPLACE FUNCTION hologres.copy_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     c pg_class := (SELECT c FROM pg_class c WHERE c.oid = rel);
@@ -31,13 +31,13 @@ BEGIN
                          'the same statement', found.name), '')::hologres.problem;
         END LOOP;
     END IF;
-    IF hologres.partition_way(rel, actions) IS NOT NULL THEN
-        FOR found IN SELECT conname FROM pg_constraint WHERE conrelid = rel AND contype = 'f'
-                        AND conparentid = 0 AND NOT convalidated LOOP
-            RETURN NEXT ('0A000', format('foreign key "%s" is not valid, as one of a partitioned table has to be',
-                         found.conname), 'Drop it or VALIDATE it first.')::hologres.problem;
-        END LOOP;
-    END IF;
+    FOR found IN SELECT k.conname FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
+                  WHERE k.contype = 'f' AND k.conparentid = 0 AND NOT k.convalidated
+                    AND (k.conrelid = rel AND hologres.partition_way(rel, actions) IS NOT NULL
+                         OR k.confrelid = rel AND o.relkind = 'p') LOOP
+        RETURN NEXT ('0A000', format('foreign key "%s" is not valid, as one of a partitioned table has to be',
+                     found.conname), 'Drop it or VALIDATE it first.')::hologres.problem;
+    END LOOP;
     IF NOT has_schema_privilege(c.relowner, c.relnamespace, 'CREATE') THEN
         RETURN NEXT ('42501', format('role "%s", which owns the table, may not create tables in its schema',
             pg_get_userbyid(c.relowner)), 'GRANT CREATE ON SCHEMA to it.')::hologres.problem;
@@ -118,7 +118,7 @@ END $$;
 -- Locks of the swap, the views first, those above others first of all: who reads a view locks it before
 -- what it reads. Each as its own statement, so that none waits long.
 CREATE FUNCTION hologres.lock_statements(id text) RETURNS SETOF text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
     rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
@@ -127,7 +127,9 @@ BEGIN
     RETURN QUERY SELECT format('ALTER VIEW %s OWNER TO %I', hologres.qualified_name(d.id), pg_get_userbyid(d.owner))
       FROM unnest(dependents) d WHERE d.kind LIKE '% view' ORDER BY d.depth DESC, d.id DESC;
     RETURN NEXT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(rel));
-    RETURN QUERY SELECT DISTINCT format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(k.other))
+    RETURN QUERY SELECT DISTINCT format('LOCK TABLE %s %s IN ACCESS EXCLUSIVE MODE', CASE WHEN EXISTS (
+                     SELECT FROM pg_class WHERE oid = k.other AND relkind = 'p') THEN '' ELSE 'ONLY' END,
+                     hologres.qualified_name(k.other))
       FROM (SELECT confrelid AS other FROM pg_constraint WHERE conrelid = rel AND contype = 'f'
             UNION SELECT conrelid FROM pg_constraint WHERE confrelid = rel AND contype = 'f'
             UNION SELECT a.other FROM pgveneer.task t, hologres.added_keys(t.params -> 'actions', t.params ->> 'search_path') a
@@ -142,7 +144,7 @@ END $$;
 
 -- What the statements of the swap are made from, by oid: the table, what hangs on it, and what that hangs on.
 CREATE FUNCTION hologres.surroundings_of(id text) RETURNS oid[]
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
@@ -166,7 +168,7 @@ END $$;
 -- when they do, or when something new depends on them. It is asked for under the locks of the swap, hence
 -- goes by indexes alone, and is planned once.
 CREATE FUNCTION hologres.versions_of(ids oid[]) RETURNS text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off
 AS $$
 BEGIN
@@ -225,7 +227,7 @@ END $$;
 -- Virtual transactions that hold locks now which a lock on the table would have to wait for, or one on the
 -- other tables of its foreign keys. strong: ACCESS EXCLUSIVE; else a lock beside which others read.
 CREATE FUNCTION hologres.lock_holders(rel oid, strong boolean) RETURNS text[]
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN (SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}')
@@ -256,7 +258,7 @@ $$;
 
 -- What came to hang on the table since the submit may be what cannot be carried over.
 CREATE FUNCTION hologres.check_swap(id text) RETURNS void
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
@@ -266,12 +268,15 @@ BEGIN
         ARRAY(SELECT p FROM hologres.table_problems(r.relid, t.params -> 'options',
                                                     t.params -> 'actions') p)
         || ARRAY(SELECT p FROM hologres.copy_problems(r.relid, t.params -> 'actions') p));
-    PERFORM hologres.check_children(id), hologres.check_detached(r.relid);
+    IF r.capture = 'key' THEN -- else the rebuild starts again
+        PERFORM hologres.check_children(id);
+    END IF;
+    PERFORM hologres.check_detached(r.relid);
 END $$;
 
 -- What the copy can be given before it has its name, beside the writers. The server keeps pg_attver itself.
 CREATE FUNCTION hologres.copy_statements(id text) RETURNS TABLE (role text, statement text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
@@ -312,7 +317,7 @@ END $$;
 
 -- The swap. Names: `target` is the table's, before and after.
 CREATE FUNCTION hologres.swap_statements(id text) RETURNS TABLE (role text, statement text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
@@ -624,7 +629,7 @@ $$;
 
 -- In the transaction of the owners' statements, before them: what our tables say of the table.
 CREATE FUNCTION hologres.take_swap(id text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
@@ -661,7 +666,7 @@ $$;
 
 -- Triggers of the rebuild on partitions, of those too that were detached meanwhile.
 CREATE FUNCTION hologres.child_trigger_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
     SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid))
       FROM hologres.rebuild r, pg_trigger g
@@ -673,7 +678,7 @@ $$;
 -- What is left to do once the swap is visible, each in a transaction of its own. wait: a lock is tried
 -- for as often as needed.
 CREATE FUNCTION hologres.after_statements(id text) RETURNS TABLE (role text, statement text)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
     SELECT pg_get_userbyid(o.relowner)::text, format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
                hologres.qualified_name(k.conrelid), k.conname)
@@ -706,7 +711,7 @@ $$;
 
 -- With the things of a copy.
 CREATE OR REPLACE FUNCTION hologres.cleanup_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
     SELECT 'DROP VIEW ' || hologres.rows_of(id) WHERE hologres.rows_of(id) IS NOT NULL
     UNION ALL
@@ -775,7 +780,8 @@ AS $$
     SELECT hologres.author_settings(id) || E'\n'
         || hologres.as_body(ARRAY(SELECT s FROM hologres.in_place_statements(id) s)
                || ARRAY(SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid))
-                          FROM hologres.rebuild r JOIN pg_trigger g ON g.tgrelid = r.relid
+                          FROM hologres.rebuild r JOIN pg_trigger g ON g.tgparentid = 0 AND (
+                               g.tgrelid = r.relid OR g.tgrelid IN (SELECT relid FROM pg_partition_tree(r.relid)))
                          WHERE r.query_id = id AND g.tgname LIKE 'hologres\_readonly%'
                            AND NOT hologres.is_carried(g, id)))
 $$;

@@ -15,7 +15,8 @@
 -- What is attached now. mark is NULL where the triggers have not been made yet.
 CREATE FUNCTION hologres.attached_children(id text)
     RETURNS TABLE (relid oid, parent oid, level integer, kind "char", bound text, mark oid)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT t.relid, t.parentrelid, t.level, c.relkind, pg_get_expr(c.relpartbound, c.oid), g.oid
       FROM hologres.rebuild r CROSS JOIN LATERAL pg_partition_tree(r.relid) t JOIN pg_class c ON c.oid = t.relid
@@ -26,7 +27,7 @@ $$;
 
 CREATE FUNCTION hologres.children_came(id text) RETURNS TABLE (relid oid, parent oid, level integer,
                                                                kind "char", bound text, mark oid)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT a.* FROM hologres.attached_children(id) a
      WHERE NOT EXISTS (SELECT FROM hologres.rebuild_child c WHERE c.query_id = id
@@ -34,7 +35,7 @@ AS $$
 $$;
 
 CREATE FUNCTION hologres.children_gone(id text) RETURNS SETOF hologres.rebuild_child
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT c.* FROM hologres.rebuild_child c WHERE c.query_id = id
        AND NOT EXISTS (SELECT FROM hologres.attached_children(id) a
@@ -42,7 +43,7 @@ AS $$
 $$;
 
 CREATE FUNCTION hologres.children_known(id text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT NOT EXISTS (SELECT FROM hologres.children_came(id))
        AND NOT EXISTS (SELECT FROM hologres.children_gone(id))
@@ -50,7 +51,7 @@ $$;
 
 -- Whether what was copied so far is followed. A table without key cannot take up a partition that came.
 CREATE FUNCTION hologres.is_followed(id text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT CASE WHEN r.capture = 'readonly' THEN hologres.is_readonly(r.relid) AND hologres.children_known(id)
                 WHEN r.waits THEN hologres.is_readonly(r.relid)
@@ -60,7 +61,8 @@ $$;
 
 -- Attaching and detaching wait for these locks, and nobody else.
 CREATE FUNCTION hologres.hold_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', hologres.qualified_name(t.relid))
       FROM hologres.rebuild r, pg_partition_tree(r.relid) t
@@ -70,7 +72,7 @@ $$;
 
 -- Raises an error that is tried again.
 CREATE FUNCTION hologres.check_children(id text) RETURNS void
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     IF NOT hologres.children_known(id) THEN
@@ -80,7 +82,7 @@ END $$;
 
 -- Partitions that ALTER TABLE ... DETACH PARTITION CONCURRENTLY has not let go yet: they would go with the old table.
 CREATE FUNCTION hologres.check_detached(rel oid) RETURNS void
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     child oid;
@@ -95,7 +97,8 @@ END $$;
 
 -- TRUNCATE of a partition alone is nothing that its parent's triggers see.
 CREATE FUNCTION hologres.truncate_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT format(s, 'tmp_rebuild_' || id || '_4', hologres.qualified_name(t.relid), 'hologres.rebuild_log_' || id)
       FROM hologres.rebuild r, pg_partition_tree(r.relid) t,
@@ -109,7 +112,8 @@ $$;
 
 -- Where the keys of `source`, whose key columns have these names, are logged.
 CREATE FUNCTION hologres.log_keys(id text, names text[], source text) RETURNS text
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT format('INSERT INTO hologres.rebuild_log_%s (%s) SELECT %s FROM %s', id,
                   string_agg('k' || n, ', ' ORDER BY n), string_agg(format('tmp_rebuild_s.%I', name), ', ' ORDER BY n),
@@ -119,7 +123,8 @@ $$;
 
 -- The counterpart of a partition in a copy that is divided as the source; of the source itself: the copy.
 CREATE FUNCTION hologres.child_copy_name(id text, rel oid) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT format('%I.%I', n.nspname, hologres.new_table_name(id, rel))
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = rel
@@ -128,7 +133,8 @@ $$;
 -- CREATE TABLE of such a counterpart. options: of the task; space: of the task, else as the partition's.
 CREATE FUNCTION hologres.child_statement(id text, child oid, parent oid, bound text, options text, space text)
     RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT concat_ws(' ', 'CREATE', CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED' END, 'TABLE',
                hologres.child_copy_name(id, child), 'PARTITION OF', hologres.child_copy_name(id, parent), bound,
@@ -144,7 +150,8 @@ $$;
 -- By the owner: what makes the copy and the log follow the partitions as they are now. Before the first
 -- slice is cut nothing has to be logged.
 CREATE FUNCTION hologres.children_statements(id text) RETURNS SETOF text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
@@ -196,12 +203,12 @@ BEGIN
 END $$;
 
 CREATE FUNCTION hologres.children_body(id text) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$ SELECT hologres.as_body(ARRAY(SELECT s FROM hologres.children_statements(id) s)) $$;
 
 -- In the same transaction: they are known from here on. What is shown of it: the number of those that came.
 CREATE FUNCTION hologres.take_children(id text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     came bigint := (SELECT count(*) FROM hologres.children_came(id));

@@ -6,7 +6,8 @@
 
 -- What hangs on a partition alone and would be lost. way: hologres.partition_way
 CREATE FUNCTION hologres.child_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
 DECLARE
     owner oid := (SELECT relowner FROM pg_class WHERE oid = rel);
@@ -58,7 +59,10 @@ BEGIN
             UNION ALL
             SELECT 'a subscription' FROM pg_subscription_rel WHERE srrelid = t.relid
             UNION ALL
-            SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d JOIN pg_class c ON c.oid = t.relid
+            SELECT coalesce((SELECT 'view ' || hologres.qualified_name(w.ev_class) FROM pg_rewrite w
+                              WHERE w.oid = d.objid AND w.rulename = '_RETURN'),
+                            pg_describe_object(d.classid, d.objid, 0))
+              FROM pg_depend d JOIN pg_class c ON c.oid = t.relid
              WHERE d.deptype IN ('n', 'a')
                AND (d.refclassid = 'pg_class'::regclass AND d.refobjid = t.relid
                     AND (d.classid = 'pg_proc'::regclass OR d.classid = 'pg_rewrite'::regclass AND EXISTS (
@@ -73,7 +77,8 @@ END $$;
 
 -- What partitions have alone and lose: children take the parent's properties.
 CREATE FUNCTION hologres.tell_children(rel oid) RETURNS void
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
 DECLARE
     found record;
@@ -101,21 +106,23 @@ END $$;
 
 -- A free name near base, in a schema where these objects leave their names and these names are taken.
 CREATE FUNCTION hologres.next_name(schema oid, base text, leaving oid[], taken text[]) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
-    SELECT name FROM (
-        SELECT i, hologres.cut(base, 63 - length(suffix)) || suffix AS name
-          FROM generate_series(0, 10000) i,
-               LATERAL (SELECT CASE i WHEN 0 THEN '' ELSE i::text END) s(suffix)) AS names
-     WHERE schema || '.' || name <> ALL (taken)
-       AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = schema AND relname = name
-                          AND oid <> ALL (leaving))
-     ORDER BY i LIMIT 1
-$$;
+DECLARE
+    name text := hologres.cut(base, 63);
+    n integer := 0;
+BEGIN
+    WHILE schema || '.' || name = ANY (taken) OR EXISTS (
+          SELECT FROM pg_class c WHERE c.relnamespace = schema AND c.relname = name AND c.oid <> ALL (leaving)) LOOP
+        n := n + 1;
+        name := hologres.cut(base, 63 - length(n::text)) || n;
+    END LOOP;
+    RETURN name;
+END $$;
 
 -- The partition of the source whose place one of the copy takes.
 CREATE FUNCTION hologres.find_counterpart(id text, child oid) RETURNS oid
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT coalesce((SELECT k.relid FROM hologres.rebuild_child k WHERE k.query_id = id AND k.copy = child), (
            SELECT o.oid FROM hologres.rebuild r JOIN pg_inherits i ON i.inhparent = r.relid
@@ -128,7 +135,7 @@ $$;
 
 -- The index of a partition of the source in whose place one of the copy is.
 CREATE FUNCTION hologres.find_index_name(plan jsonb, counterpart oid, index oid) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT o.relname::text FROM jsonb_array_elements(plan -> 'indexes') p
       JOIN pg_class root ON root.oid = pg_partition_root(index) AND root.relname = p ->> 'tmp_name'
@@ -140,7 +147,8 @@ $$;
 -- Every partition of the copy and its indexes, with the names that they get.
 CREATE FUNCTION hologres.child_names(id text)
     RETURNS TABLE (kind text, relid oid, schema text, tmp text, name text, counterpart oid)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
@@ -197,7 +205,8 @@ END $$;
 
 -- The partitions of the former table give their names up.
 CREATE FUNCTION hologres.old_children_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT format('ALTER %s %I.%I RENAME TO %I', x.kind, n.nspname, x.relname,
                   hologres.cut('tmp_rebuild_old_' || id || '_' || x.oid || '_' || x.relname, 63))
@@ -212,7 +221,8 @@ $$;
 
 -- Those of a former table that is kept: read-only, and no triggers of the rebuild.
 CREATE FUNCTION hologres.kept_children_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT format(s, n.nspname, hologres.cut('tmp_rebuild_old_' || id || '_' || c.oid || '_' || c.relname, 63), id)
       FROM hologres.rebuild r, pg_partition_tree(r.relid) t JOIN pg_class c ON c.oid = t.relid
@@ -228,7 +238,8 @@ $$;
 
 -- The partitions of the copy become those of the table.
 CREATE FUNCTION hologres.new_children_statements(id text) RETURNS TABLE (role text, statement text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
@@ -276,7 +287,8 @@ END $$;
 
 -- REPLICA IDENTITY of a partition: its counterpart's, else the table's. NULL: the default.
 CREATE FUNCTION hologres.child_identity(id text, here text, child oid, counterpart oid) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT CASE o.relreplident WHEN 'f' THEN format('ALTER TABLE %s REPLICA IDENTITY FULL', here)
            WHEN 'n' THEN format('ALTER TABLE %s REPLICA IDENTITY NOTHING', here)
@@ -292,9 +304,29 @@ AS $$
       FROM hologres.rebuild r JOIN pg_class o ON o.oid = coalesce(counterpart, r.relid) WHERE r.query_id = id
 $$;
 
+CREATE FUNCTION hologres.becomes_logical(id text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+    SELECT hologres.is_logical(r.relid)
+        OR EXISTS (SELECT FROM pgveneer.task t, jsonb_array_elements(t.params -> 'actions') a
+                    WHERE t.task_id = id AND (a ->> 'logical')::boolean)
+      FROM hologres.rebuild r WHERE r.query_id = id
+$$;
+
+-- Against snapshots older than the swap, which is the transaction at hand.
+CREATE FUNCTION hologres.guard_statements(target text) RETURNS text[]
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+    SELECT ARRAY[format('CREATE TRIGGER tmp_rebuild_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON '
+                        '%s FOR EACH STATEMENT EXECUTE FUNCTION hologres.refuse_old_snapshot(%L)', target,
+                        pg_current_xact_id()),
+                 format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER tmp_rebuild_guard', target)]
+$$;
+
 -- DEFAULT partitions on each level of a table that is LOGICAL from now on, where it has none.
 CREATE FUNCTION hologres.default_statements(id text) RETURNS SETOF text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
 DECLARE
     r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
@@ -324,28 +356,10 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE FUNCTION hologres.becomes_logical(id text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT hologres.is_logical(r.relid)
-        OR EXISTS (SELECT FROM pgveneer.task t, jsonb_array_elements(t.params -> 'actions') a
-                    WHERE t.task_id = id AND (a ->> 'logical')::boolean)
-      FROM hologres.rebuild r WHERE r.query_id = id
-$$;
-
--- Against snapshots older than the swap, which is the transaction at hand.
-CREATE FUNCTION hologres.guard_statements(target text) RETURNS text[]
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT ARRAY[format('CREATE TRIGGER tmp_rebuild_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON '
-                        '%s FOR EACH STATEMENT EXECUTE FUNCTION hologres.refuse_old_snapshot(%L)', target,
-                        pg_current_xact_id()),
-                 format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER tmp_rebuild_guard', target)]
-$$;
-
 -- The guard goes when the last old snapshot has gone.
 CREATE FUNCTION hologres.unguard_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    SET quote_all_identifiers = off
 AS $$
     SELECT format('DROP TRIGGER tmp_rebuild_guard ON %s', hologres.qualified_name(g.tgrelid))
       FROM hologres.rebuild r JOIN pg_trigger g ON g.tgname = 'tmp_rebuild_guard' AND (g.tgrelid = r.relid
