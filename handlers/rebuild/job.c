@@ -42,6 +42,8 @@ static bool read_state(struct rebuild *r, const char **predecessor, bool *may, s
     r->resumed = pgresult_bool(res, 0, 6);
     *may = pgresult_bool(res, 0, 7);
     r->binlog = pgresult_bool(res, 0, 9);
+    r->lock_timeout_ms = (unsigned)pgresult_int(res, 0, 13, 30);
+    r->max_lock_wait_s = (unsigned)pgresult_int(res, 0, 14, 0);
     pgresult_free(res);
     return true;
 }
@@ -188,7 +190,7 @@ static enum verdict dispatch(struct rebuild *r, struct err *err)
 
 static enum job_outcome run(struct job *j, struct job_result *result, struct err *err)
 {
-    struct rebuild r = {.job = j, .lock_timeout_ms = 30};
+    struct rebuild r = {.job = j};
     arena_init(&r.a, 0);
     enum verdict v = dispatch(&r, err);
     bool final = v == FAILED && !err_is_transient(err) && !job_must_stop(j);

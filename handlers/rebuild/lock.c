@@ -97,8 +97,7 @@ bool lock_gap(struct rebuild *r, struct lock_attempts *l, int wait_ms, bool *gap
     return true;
 }
 
-/* Who holds a lock on the table, for the message. */
-static bool tell_holders(struct rebuild *r, struct err *err)
+bool lock_tell(struct rebuild *r, struct err *err)
 {
     struct pgresult *res;
     char holders[200];
@@ -116,13 +115,33 @@ static bool tell_holders(struct rebuild *r, struct err *err)
            step_tell(r, err, "waits for a lock that process %s holds", holders);
 }
 
+static bool is_wait_over(const struct rebuild *r, const struct lock_attempts *l)
+{
+    return r->max_lock_wait_s > 0 && clock_ms() - l->start_ms >= (int64_t)r->max_lock_wait_s * 1000;
+}
+
+static bool give_up(const struct rebuild *r, struct err *err)
+{
+    err_set(err, SQLSTATE_OBJECT_IN_USE, "table %s was in use for %u seconds", r->name,
+            r->max_lock_wait_s);
+    return err_hint(err, "RESUME tries again.");
+}
+
+bool lock_is_worth_it(struct rebuild *r, struct lock_attempts *l, struct err *err)
+{
+    job_rollback(r->job);
+    if (!lock_is_busy(err) || job_must_stop(r->job))
+        return false;
+    return is_wait_over(r, l) ? give_up(r, err) : true;
+}
+
 /* Nobody who held the table is left, or nothing else helps than to queue. */
 static bool wait_for_gap(struct rebuild *r, struct lock_attempts *l, struct err *err)
 {
     bool gap = false;
-    if (!lock_gap(r, l, TELL_MS, &gap, err) || (!gap && !tell_holders(r, err)))
+    if (!lock_gap(r, l, TELL_MS, &gap, err) || (!gap && !lock_tell(r, err)))
         return false;
-    while (!gap) {
+    while (!gap && !is_wait_over(r, l)) {
         if (!lock_gap(r, l, DESPERATE_PAUSE_MS, &gap, err))
             return false;
         if (is_patience_over(l))
@@ -133,13 +152,5 @@ static bool wait_for_gap(struct rebuild *r, struct lock_attempts *l, struct err 
 
 bool lock_again(struct rebuild *r, struct lock_attempts *l, struct err *err)
 {
-    job_rollback(r->job);
-    if (!lock_is_busy(err) || job_must_stop(r->job))
-        return false;
-    if (r->max_lock_wait_s > 0 && clock_ms() - l->start_ms >= (int64_t)r->max_lock_wait_s * 1000) {
-        err_set(err, SQLSTATE_OBJECT_IN_USE, "table %s was in use for %u seconds", r->name,
-                r->max_lock_wait_s);
-        return err_hint(err, "RESUME tries again.");
-    }
-    return wait_for_gap(r, l, err);
+    return lock_is_worth_it(r, l, err) && wait_for_gap(r, l, err);
 }

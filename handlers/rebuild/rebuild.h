@@ -112,8 +112,12 @@ bool lock_is_busy(const struct err *err);
 /* After a failed attempt: waits at most so long until all who held the table then have let it go. */
 MUST_USE bool lock_gap(struct rebuild *r, struct lock_attempts *l, int wait_ms, bool *gap,
                        struct err *err);
-/* After a failure: true when it was a lock that somebody holds and another attempt is worth it. Rolls
- * back, and tells whose lock it is. */
+/* After a failure: true when it was a lock that somebody holds and there is time for another attempt. Rolls
+ * back. */
+bool lock_is_worth_it(struct rebuild *r, struct lock_attempts *l, struct err *err);
+/* The step's message: who holds a lock on the table. */
+MUST_USE bool lock_tell(struct rebuild *r, struct err *err);
+/* lock_is_worth_it, lock_tell if it takes long, and the wait until the next attempt has a chance. */
 bool lock_again(struct rebuild *r, struct lock_attempts *l, struct err *err);
 
 /* --- ways ------------------------------------------------------------------------------------------------ */

@@ -38,7 +38,7 @@
 #define GUARD_WAIT_MS 600000
 #define GUARD_LOOK_MS 200
 #define ROUND_EVERY_MS 200
-#define FIRST_WAIT_S 2 /* so long a transaction waits for its locks; later ones: */
+#define FIRST_WAIT_S 1 /* so long a transaction waits for its locks; later ones: */
 #define LATER_WAIT_S 10
 #define AGAIN "HG001" /* hologres.check_versions, hologres.check_round */
 
@@ -187,20 +187,14 @@ static int64_t clock_s(void)
     return now.tv_sec;
 }
 
-/* After a failed attempt; true: another one in the same transaction. */
-static bool try_again(struct rebuild *r, struct swap *w, int64_t deadline_s, struct err *err)
+/* Until those who held the locks at the last failure are gone; meanwhile the log is kept short. */
+static bool wait_for_gap(struct rebuild *r, struct swap *w, int64_t deadline_s, struct err *err)
 {
-    struct err busy = *err;
-    bool gap = false;
-    if (!lock_is_busy(err) || !pgclient_is_in_transaction(r->job->db) ||
-        !pgclient_run(r->job->db, "ROLLBACK TO SAVEPOINT attempt", err))
-        return false;
+    bool gap = w->locks.count == 0;
     while (!gap) {
-        if (clock_s() >= deadline_s) {
-            *err = busy;
-            return false;
-        }
-        if (!lock_gap(r, &w->locks, ROUND_EVERY_MS, &gap, err) || !round_before(r, err))
+        if (clock_s() >= deadline_s)
+            return err_set(err, SQLSTATE_LOCK_NOT_AVAILABLE, "the table is in use");
+        if (!lock_gap(r, &w->locks, ROUND_EVERY_MS, &gap, err) || (!gap && !round_before(r, err)))
             return false;
     }
     return true;
@@ -211,10 +205,14 @@ static bool try_swap(struct rebuild *r, struct swap *w, struct err *err)
     int64_t deadline_s = clock_s() + (w->transactions++ == 0 ? FIRST_WAIT_S : LATER_WAIT_S);
     if (!job_begin(r->job, err) || !prepare_swap(r, w, err) || !round_before(r, err))
         return false;
-    do {
+    while (wait_for_gap(r, w, deadline_s, err)) {
+        struct err busy;
         if (attempt(r, w, err))
             return true;
-    } while (try_again(r, w, deadline_s, err));
+        if (!lock_is_busy(err) || !pgclient_is_in_transaction(r->job->db) ||
+            !pgclient_run(r->job->db, "ROLLBACK TO SAVEPOINT attempt", &busy))
+            return false;
+    }
     return false;
 }
 
@@ -237,7 +235,7 @@ bool swap_tables(struct rebuild *r, struct err *err)
     while (!try_swap(r, &w, err)) {
         if (strcmp(err->sqlstate, AGAIN) == 0 && !job_must_stop(r->job))
             job_rollback(r->job);
-        else if (!lock_again(r, &w.locks, err))
+        else if (!lock_is_worth_it(r, &w.locks, err) || !lock_tell(r, err))
             return false;
         if (key && !copy_catch_up(r, err))
             return false;

@@ -330,7 +330,8 @@ BEGIN
             ELSIF coalesce(lower(value), 'true') IN ('true', 'on') THEN
                 options := options || jsonb_build_object(name, true);
             END IF;
-        ELSIF name = 'rebuild_guc_hg_rebuild_slice_mb' THEN
+        ELSIF name IN ('rebuild_guc_hg_rebuild_slice_mb', 'rebuild_guc_hg_rebuild_lock_timeout_ms',
+                       'rebuild_guc_hg_rebuild_max_lock_wait_s') THEN
             IF coalesce(value, '') !~ '^\d{1,6}$' THEN
                 problems := problems || ('22023', format('invalid value for parameter "%s": "%s"',
                                          name, value), 'A number is needed.')::hologres.problem;

@@ -5,7 +5,8 @@
 CREATE FUNCTION hologres.job_state(id text)
     RETURNS TABLE (relid oid, name text, owner text, strategy text, capture text, waits boolean,
                    resumed boolean, is_owner boolean, predecessor text, binlog boolean,
-                   keep_source boolean, new_name text, cleaned boolean)
+                   keep_source boolean, new_name text, cleaned boolean, lock_timeout_ms integer,
+                   max_lock_wait_s integer)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT r.relid, hologres.qualified_name(r.relid), pg_get_userbyid(c.relowner), r.strategy,
@@ -16,7 +17,9 @@ AS $$
                AND (b.created_at, b.task_id) < (t.created_at, t.task_id)
              ORDER BY b.created_at, b.task_id LIMIT 1),
            t.params -> 'options' ? 'binlog_mode', t.params -> 'options' ? 'keep_source',
-           hologres.qualified_name(r.new_relid), r.cleaned
+           hologres.qualified_name(r.new_relid), r.cleaned,
+           greatest(coalesce((t.params #>> '{options,own,lock_timeout_ms}')::integer, 30), 1),
+           coalesce((t.params #>> '{options,own,max_lock_wait_s}')::integer, 0)
       FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id
       LEFT JOIN pg_class c ON c.oid = r.relid
      WHERE r.query_id = id
