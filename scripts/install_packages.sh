@@ -11,7 +11,7 @@ build_packages="gcc libc6-dev make cmake ninja-build pkg-config ca-certificates 
 run_packages="postgresql postgresql-client util-linux procps"
 test_packages="$run_packages clang-14 libclang-rt-14-dev llvm-14 python3 python3-psycopg python3-psycopg2
     openjdk-17-jdk-headless libpostgresql-jdbc-java python3-swift git"
-bench_packages="$run_packages python3 pgbouncer"
+bench_packages="$run_packages python3 pgbouncer postgresql-15-repack"
 regress_packages="$run_packages gcc libc6-dev python3 bzip2"
 format_packages="clang-format-14 git"
 npm_packages="nodejs npm"

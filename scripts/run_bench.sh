@@ -1,6 +1,6 @@
 #!/bin/bash
 # run_bench.sh BUILD   figures, not a test: what pgveneer costs on the way, beside PgBouncer, how fast a
-# Hudi table arrives, beside COPY, a rebuild under load, beside CREATE TABLE AS, and how fast parallel retrieve
+# Hudi table arrives, beside COPY, a rebuild under load, beside pg_repack and CREATE TABLE AS, and how fast parallel retrieve
 # cursors are read, beside SELECT. ROWS=5000000 in the environment is the size of the tables.
 set -euo pipefail
 cd "$(dirname "$0")/.."
