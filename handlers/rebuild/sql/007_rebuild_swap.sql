@@ -671,7 +671,7 @@ AS $$
     SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid))
       FROM hologres.rebuild r, pg_trigger g
      WHERE r.query_id = id AND g.tgname = 'tmp_rebuild_' || id || '_4' AND NOT g.tgisinternal
-       AND g.tgrelid <> r.relid AND (r.old_relid IS NULL OR NOT EXISTS (
+       AND g.tgrelid NOT IN (r.relid, coalesce(r.old_relid, 0)) AND (r.old_relid IS NULL OR NOT EXISTS (
            SELECT FROM pg_partition_tree(r.old_relid) t WHERE t.relid = g.tgrelid))
 $$;
 
