@@ -96,7 +96,8 @@ with Cluster() as c:
                     (f"DECLARE c SCROLL {PRC} FOR SELECT 1", "42P11", "SCROLL is not allowed for the PARALLEL RETRIEVE CURSORs", "Scrollable cursors can not be parallel"),
                     (f"EXPLAIN DECLARE c SCROLL {PRC} FOR SELECT 1", "42P11", "SCROLL is not allowed for the PARALLEL RETRIEVE CURSORs", "Scrollable cursors can not be parallel"),
                     (f"DECLARE c {PRC} FOR SELECT nosuch FROM t1", "42703", 'column "nosuch" does not exist', None),
-                    (f"DECLARE c {PRC} SELECT 1", "42601", 'syntax error at or near "SELECT"', None)]:
+                    (f"DECLARE c {PRC} SELECT 1", "42601", 'syntax error at or near "SELECT"', None),
+                    (f'DECLARE "" {PRC} FOR SELECT 1', "42601", 'zero-length delimited identifier at or near """"', None)]:
                 d.run("BEGIN")
                 e = d.error(text)
                 equal((e["C"], e["M"], e.get("D")), (state, message, detail), text)
@@ -106,9 +107,11 @@ with Cluster() as c:
             equal(e["P"], "55", "the position is the client's")
             d.run("ROLLBACK")
             d.run("BEGIN")
-            d.run(f"DECLARE c CURSOR FOR SELECT 1")
-            e = d.error(f"DECLARE c {PRC} FOR SELECT 1")
-            equal((e["C"], e["M"]), ("42P03", 'cursor "c" already exists'), "clash")
+            for first, second in [("CURSOR", PRC), (PRC, PRC), (PRC, "CURSOR")]:
+                d.run(f"DECLARE c {first} FOR SELECT 1")
+                e = d.error(f"DECLARE c {second} FOR SELECT 1")
+                equal((e["C"], e["M"]), ("42P03", 'cursor "c" already exists'), f"{first}, {second}")
+                d.run("ROLLBACK"); d.run("BEGIN")
             d.run("ROLLBACK")
             equal(kinds(d.run("BEGIN; SELECT 1/1")), "CTDCZT", "goes on")
             e = d.error("SELECT 1/0")
@@ -139,6 +142,9 @@ with Cluster() as c:
         equal(d.tag("MOVE 2 FROM p"), "MOVE 2", "MOVE of a plain one")
         e = d.error(f"CHECK {PRC} p")
         equal((e["C"], e["M"]), ("42601", "Cannot specify 'CHECK PARALLEL RETRIEVE CURSOR' for non-PARALLEL RETRIEVE CURSOR."), "CHECK of a plain one")
+        d.run("ROLLBACK TO a")
+        e = d.error("SELECT gp_wait_parallel_retrieve_cursor('c', -2)")
+        equal((e["C"], e["M"]), ("22023", "timeout should not be: -2"), "wait of a negative time")
         d.run("ROLLBACK TO a")
         e = d.error("SELECT gp_wait_parallel_retrieve_cursor('p', 0)")
         equal((e["C"], e["M"]), ("42601", "cursor is not a PARALLEL RETRIEVE CURSOR"), "wait on a plain one")
@@ -325,6 +331,24 @@ with Cluster() as c:
         d.run(f"DECLARE \"é'\"\"x\" {PRC} FOR SELECT 3")
         with d.retriever() as r:
             equal(r.rows("RETRIEVE ALL FROM ENDPOINT \"é'\"\"x_1\""), [["3"]], "odd names")
+
+    @s.scenario("rows of anonymous types over several RETRIEVEs; the session's user, not that of SET ROLE; another database")
+    def _():
+        with Declarer(c.proxy, "boss", "boss") as d:
+            d.run("SET ROLE other"); d.run("BEGIN")
+            d.run(f"DECLARE c {PRC} FOR SELECT (a, b), ROW(a, ARRAY[ROW(b)]) FROM t1 WHERE a < 5 ORDER BY a")
+            equal(d.rows("SELECT username, finished FROM gp_get_endpoints(), gp_wait_parallel_retrieve_cursor('c', 0)"), [["boss", "f"]], "who")
+            equal(log_in("other", d.token()), "28P01 retrieve auth token is invalid", "not the role")
+            with d.retriever() as r:
+                for n in range(1, 5):
+                    equal(r.rows("RETRIEVE 1 FROM ENDPOINT c_1"), [[f'({n},"row {n}")', f'({n},"{{""(\\\\""row {n}\\\\"")""}}")']], "one by one")
+            token = d.token()
+            try:
+                with Retriever(c.proxy.host, c.proxy.port, "boss", token, "postgres") as r:
+                    r.enter()
+                    equal("in", "refused", "another database")
+            except ServerError as e:
+                equal(e.sqlstate, "28P01", "another database")
 
     @scenario("names of cursors and endpoints: not ASCII, quoted, 63 bytes, longer ones cut with a NOTICE")
     def _(d):

@@ -81,6 +81,8 @@ with Cluster(superuser_service=True) as c:
         CREATE FUNCTION noisy(x int) RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN x; END';
         CREATE FUNCTION stable_one(x int) RETURNS int LANGUAGE plpgsql STABLE PARALLEL SAFE AS 'BEGIN RETURN x; END';
         CREATE FUNCTION pure(x int) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT x + 1';
+        CREATE TABLE toasted (a int, b text) WITH (fillfactor = 50); ALTER TABLE toasted ALTER b SET STORAGE EXTERNAL, ADD c text DEFAULT repeat('c', 300);
+        INSERT INTO toasted SELECT g, repeat(md5(g::text), 100) FROM generate_series(1, 500) g;
         CREATE TABLE secured (who text, pad text); ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
         INSERT INTO secured SELECT CASE WHEN g % 2 = 0 THEN 'app' ELSE 'friend' END, repeat('p', 200) FROM generate_series(1, 2000) g;
         CREATE POLICY own ON secured USING (who = current_user); GRANT SELECT ON ALL TABLES IN SCHEMA public TO friend;
@@ -168,7 +170,8 @@ with Cluster(superuser_service=True) as c:
                       "SELECT v FROM big_view v", "SELECT public.big_view.a FROM public.big_view", "SELECT * FROM counted", "SELECT a FROM big UNION ALL (SELECT a FROM small LIMIT 3)", "SELECT * FROM (SELECT * FROM big ORDER BY a LIMIT 99) x", "WITH x AS MATERIALIZED (SELECT * FROM big) SELECT * FROM x",
                       "SELECT * FROM small", "SELECT noisy(a) FROM big", "SELECT stable_one(a) FROM big", "VALUES (1)",
                       "SELECT a FROM big FULL JOIN small USING (a)", "SELECT a FROM big FOR UPDATE", "SELECT * FROM pg_class", "SELECT now() - now(), a FROM big",
-                      "SELECT current_setting('work_mem'), a FROM big"]:
+                      "SELECT current_setting('work_mem'), a FROM big",
+                      "SELECT set_config('my.x', a::text, false) FROM big", "SELECT set_config('role', 'none', false), current_user FROM big"]:
             same(d, query, 1)
 
     @scenario("one snapshot, whatever others write, and VACUUM")
@@ -182,6 +185,20 @@ with Cluster(superuser_service=True) as c:
                 c.direct.sql("VACUUM big")
                 rows += r.rows(f"RETRIEVE 100 FROM ENDPOINT {name}") + r.rows(f"RETRIEVE ALL FROM ENDPOINT {name}")
         equal([[str(len(rows)), str(sum(int(a) for a, _ in rows)), str(sum(int(h) for _, h in rows))]], before, "as it was")
+
+    @scenario("values out of line; VACUUM FULL and TRUNCATE of others wait for the cursor; PREPARE TRANSACTION")
+    def _(d):
+        equal(declare(d, "SELECT a, md5(b) FROM toasted"), 4, "divided"); want = d.rows("SELECT a, md5(b) FROM toasted")
+        rows = []
+        with d.retriever() as r:
+            for name in d.endpoints("c"):
+                c.direct.sql("UPDATE toasted SET b = b || 'x' WHERE a % 3 = 0; DELETE FROM toasted WHERE a % 7 = 0"); c.direct.sql("VACUUM toasted")
+                for statement in ["VACUUM FULL toasted", "TRUNCATE toasted"]:
+                    e = c.direct.sql_error(f"SET lock_timeout = '50ms'; {statement}")
+                    equal("55P03" in str(e), True, str(e))
+                rows += r.rows(f"RETRIEVE ALL FROM ENDPOINT {name}")
+        equal(sorted(rows) == sorted(want), True, "as it was")
+        equal(d.error("PREPARE TRANSACTION 'x'")["C"], "0A000", "a snapshot was exported")
 
     @scenario("own rows that are not committed, temporary tables, savepoints: one endpoint, right rows")
     def _(d):
@@ -236,6 +253,12 @@ with Cluster(superuser_service=True) as c:
         with d.retriever() as r:
             equal(sorted({r.query(f"RETRIEVE ALL FROM ENDPOINT {n}")[-2][0] for n in d.endpoints("c")}), ["C", "E"], "one of the slices fails")
         equal(d.error(f"CHECK {PRC} c NOWAIT")["M"], "division by zero", "CHECK")
+        d.run("ROLLBACK"); d.run("BEGIN; SET LOCAL statement_timeout = '700ms'"); declare(d, slow); name = d.endpoints("c")[1]
+        with d.retriever() as r:
+            e = r.error(f"RETRIEVE ALL FROM ENDPOINT {name}")
+            equal((e["C"], e["M"]), ("57014", "canceling statement due to statement timeout"), "the session's statement_timeout is the workers'")
+        wait_until(lambda: c.direct.sql(WORKERS, user="postgres") == "0", "its worker ends")
+        equal(d.error(f"CHECK {PRC} c NOWAIT")["C"], "57014", "and CHECK")
         for end in ["COMMIT", "CLOSE c", "leave", "die"]:
             d.run("ROLLBACK; BEGIN"); declare(d, slow); name = d.endpoints("c")[1]
             r = d.retriever()

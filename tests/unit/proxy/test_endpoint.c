@@ -181,6 +181,31 @@ static void test_cancel_and_places(void **state)
     endpoint_give_place(registry, "w");
 }
 
+/* 16384 endpoints in all; what is given back can be had again. */
+static void test_limit(void **state)
+{
+    struct endpoint_declarer *d[16], *more = declare("more");
+    struct endpoint_cursor *c[16], *refused = endpoint_cursor_new("c");
+    struct err err;
+    (void)state;
+    assert_non_null(refused);
+    for (size_t i = 0; i < ARRAY_LEN(d); i++) {
+        d[i] = declare("u");
+        c[i] = publish(d[i], "c", 1024);
+    }
+    assert_false(endpoint_publish(registry, more, refused, 1, &err));
+    assert_string_equal(err.sqlstate, SQLSTATE_PROGRAM_LIMIT_EXCEEDED);
+    assert_string_equal(err.message, "failed to allocate endpoint");
+    endpoint_withdraw(registry, d[3], c[3]);
+    assert_true(endpoint_publish(registry, more, refused, 1024, &err));
+    endpoint_cursor_unref(refused);
+    endpoint_declarer_close(registry, more);
+    for (size_t i = 0; i < ARRAY_LEN(d); i++) {
+        endpoint_cursor_unref(c[i]);
+        endpoint_declarer_close(registry, d[i]);
+    }
+}
+
 static int set_up(void **state)
 {
     struct err err;
@@ -205,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_states),
         cmocka_unit_test(test_lists_and_names),
         cmocka_unit_test(test_cancel_and_places),
+        cmocka_unit_test(test_limit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
