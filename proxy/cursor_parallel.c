@@ -202,8 +202,20 @@ static const char *write_safe(struct session *s)
     return text;
 }
 
+/* A name of one or two parts that to_regclass takes without an error: no comments, no U&. */
+static bool is_plain_name(struct slice name)
+{
+    size_t dots = 0;
+    for (size_t i = 0; i < name.len; i++) {
+        dots += name.data[i] == '.';
+        if (strchr("/-&", name.data[i]) != NULL || (unsigned char)name.data[i] < ' ')
+            return false;
+    }
+    return dots < 2;
+}
+
 /* A JSON object: the definitions of those FROM items, by number, that are views and may be put into the
- * text. Names with comments in them and the like are left out. */
+ * text. */
 static const char *write_views(struct session *s)
 {
     static const char may_read[] =
@@ -227,10 +239,7 @@ static const char *write_views(struct session *s)
                     "FROM pg_catalog.unnest(ARRAY[");
     for (size_t i = 0; i < p->count; i++) {
         struct slice name = slice_part(p->query, p->places[i].item, p->places[i].item_end);
-        bool plain = true;
-        for (size_t k = 0; k < name.len; k++)
-            plain =
-                plain && strchr("/-&", name.data[k]) == NULL && (unsigned char)name.data[k] >= ' ';
+        bool plain = is_plain_name(name);
         const char *quoted = lexer_quote(arena_of(s), plain ? name : slice_of("", 0), d.encoding);
         buf_append_cstr(&b, separator);
         buf_append_cstr(&b, !plain || quoted == NULL ? "NULL" : quoted);

@@ -135,6 +135,8 @@ static bool begins_item(const struct walk *w, size_t i)
 {
     static const char *const words[] = {"from", "join", "only", "table", NULL};
     const struct token *before = i == 0 ? NULL : &w->tokens[i - 1];
+    if (i > 1 && token_is_word(&w->tokens[i - 2], "distinct")) /* IS DISTINCT FROM */
+        return false;
     return before != NULL && (token_is_symbol(before, ',') || is_one_of(before, words) ||
                               (token_is_symbol(before, '(') && w->levels[w->depth].is_group));
 }

@@ -69,6 +69,7 @@ static void test_places(void **state)
          "SELECT * FROM ((u JOIN t x ON true) JOIN v USING (a)) WHERE " COND("x") " AND ( a)"},
         {"SELECT * FROM ((SELECT a FROM t) UNION (SELECT 1)) q", 0, false,
          "SELECT * FROM ((SELECT a FROM t WHERE " COND("t") ") UNION (SELECT 1)) q"},
+        {"SELECT * FROM u JOIN v ON u.a IS DISTINCT FROM t", 0, false, NULL},
         {"SELECT * FROM t ORDER BY a", 0, false, NULL},
         {"SELECT * FROM t WHERE a LIMIT 1", 0, false, NULL},
         {"SELECT * FROM t TABLESAMPLE system (1)", 0, false, NULL},
