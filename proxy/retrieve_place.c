@@ -78,7 +78,7 @@ void retrieve_place(struct session_group *home, struct conn *client, const char 
                         .number = number,
                         .startup = *p,
                         .packet = *packet};
-    buf_init(packet, 0); /* moved */
+    buf_init(packet, 1); /* moved */
     conn_leave(client);
     loop_post(g->loop, &m->mail);
 }
