@@ -343,11 +343,13 @@ def stops(r):
     w.check()
     r.sql("""CREATE TABLE s2 (a int, b text) PARTITION BY LIST (b); CREATE TABLE s2_x PARTITION OF s2 FOR VALUES IN ('x');
              INSERT INTO s2 SELECT i % 10, 'x' FROM generate_series(1, 3000) i; CREATE TABLE s2_y (a int, b text); INSERT INTO s2_y VALUES (77, 'y')""")
-    id = r.submit("ASYNC REBUILD TABLE s2 ALTER a TYPE bigint USING coalesce(nullif(pg_sleep(0.0005)::text, '')::int, a)")
-    at_step(r, id, "insert")
+    id = r.submit("ASYNC REBUILD TABLE s2 ALTER a TYPE bigint USING coalesce(nullif(pg_sleep(0.01)::text, '')::int, a)")
+    at_step(r, id, "insert")  # for half a minute
+    r.sql(f"SUSPEND '{id}'")
     for text in ("INSERT INTO s2 VALUES (1, 'x')", "TRUNCATE s2_x", "DELETE FROM s2_x"):
         equal(r.sql_error(text).sqlstate, "25006", text)
     r.sql("ALTER TABLE s2 ATTACH PARTITION s2_y FOR VALUES IN ('y')")
+    r.sql(f"RESUME '{id}'")
     r.wait_done(id, WAIT_S)
     equal(r.sql("SELECT count(*), sum(a) FROM s2"), "3001|13577", "no key")
     r.sql("TRUNCATE s2_y")
