@@ -272,7 +272,7 @@ def keys_of_partitions(r):
     for action in ("SET (fillfactor = 90)", "TO LOGICAL PARTITION BY LIST (ds)", "ALTER country TYPE bigint"):
         r.rebuild(f"ASYNC REBUILD TABLE q {action}")
         equal(r.sql(text), before, action)
-        equal(r.sql("SELECT string_agg(concat_ws(' ', conname, conrelid::regclass, confrelid::regclass, conparentid), ', ') FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND NOT convalidated"), "", "proved")
+        equal(r.sql("SELECT string_agg(concat_ws(' ', conname, conrelid::regclass, confrelid::regclass, conparentid), ', ') FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND NOT convalidated AND conrelid::regclass::text LIKE 'q%'"), "", "proved")
         equal(r.sql_error("INSERT INTO q VALUES (100, 'd0', 9)").sqlstate, "23503", "out")
         equal(r.sql_error("DELETE FROM q WHERE id = 3").sqlstate, "23503", "to itself")
         equal(r.sql_error("INSERT INTO q_order VALUES (2, 77, 'x')").sqlstate, "23503", "in")
