@@ -338,11 +338,11 @@ with Cluster() as c:
             d.run("SET ROLE other"); d.run("BEGIN")
             d.run(f"DECLARE c {PRC} FOR SELECT (a, b), ROW(a, ARRAY[ROW(b)]) FROM t1 WHERE a < 5 ORDER BY a")
             equal(d.rows("SELECT username, finished FROM gp_get_endpoints(), gp_wait_parallel_retrieve_cursor('c', 0)"), [["boss", "f"]], "who")
-            equal(log_in("other", d.token()), "28P01 retrieve auth token is invalid", "not the role")
+            token = d.token()
+            equal(log_in("other", token), "28P01 retrieve auth token is invalid", "not the role")
             with d.retriever() as r:
                 for n in range(1, 5):
                     equal(r.rows("RETRIEVE 1 FROM ENDPOINT c_1"), [[f'({n},"row {n}")', f'({n},"{{""(\\\\""row {n}\\\\"")""}}")']], "one by one")
-            token = d.token()
             try:
                 with Retriever(c.proxy.host, c.proxy.port, "boss", token, "postgres") as r:
                     r.enter()
