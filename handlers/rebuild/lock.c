@@ -6,7 +6,7 @@
  *   attempt failed ── who holds it? ── all of them gone ── next attempt, a little more patient
  *                                   └─ somebody stays for a minute: an attempt each second
  *
- *   lock_timeout: 1, 1, 2, 2, 4, 4 … ms up to the cap, 30 ms (rebuild_guc_hg_rebuild_lock_timeout_ms);
+ *   lock_timeout: 1, 2, 4, 8 … ms up to the cap, 30 ms (rebuild_guc_hg_rebuild_lock_timeout_ms);
  *   after a minute up to 200 ms. After rebuild_guc_hg_rebuild_max_lock_wait_s the step fails.
  *
  * Nobody's statement is ever cancelled; the step's message tells whose lock it is. */
@@ -43,7 +43,7 @@ unsigned lock_timeout_ms(const struct rebuild *r, struct lock_attempts *l)
         l->start_ms = clock_ms();
     if (is_patience_over(l) && cap < PATIENT_CAP_MS)
         cap = PATIENT_CAP_MS;
-    unsigned doublings = (l->count - 1) / 2;
+    unsigned doublings = l->count - 1;
     unsigned wait = doublings < 16 ? 1u << doublings : cap;
     return wait < cap ? wait : cap;
 }

@@ -164,7 +164,7 @@ def kill_job(r):
 
 def disturb(r, id, rng, counts):
     """Suspends, resumes and kills at random moments until the task has ended."""
-    deadline, kills = time.monotonic() + 120, 0
+    deadline, kills, suspends = time.monotonic() + 120, 0, 0
     while True:
         state = r.state(id)
         if state == "done":
@@ -179,10 +179,10 @@ def disturb(r, id, rng, counts):
         if KILLS and what < 0.25 and kills < 2:  # three deaths in one run are a failure, which waits
             died = kill_job(r)
             kills, counts["kills"] = kills + died, counts["kills"] + died
-        elif KILLS and what < 0.35:
+        elif KILLS and what < 0.35 and suspends < 20:  # one a second without end would leave no time for the swap
             try:
                 r.sql(f"SUSPEND '{id}'")
-                counts["suspends"] += 1
+                suspends, counts["suspends"] = suspends + 1, counts["suspends"] + 1
             except Exception as e:  # it ended in between
                 assert "55000" in str(e), e
 
