@@ -270,10 +270,21 @@ static void put_range(struct buf *b, const char *alias, uint32_t from, uint32_t 
         buf_append_cstr(b, "true");
 }
 
+/* What is put in goes before what is replaced at the same place. */
 static int by_start(const void *a, const void *b)
 {
     const struct gate_edit *x = a, *y = b;
-    return x->start < y->start ? -1 : x->start > y->start;
+    if (x->start != y->start)
+        return x->start < y->start ? -1 : 1;
+    return x->length < y->length ? -1 : x->length > y->length;
+}
+
+static bool overlap(const struct gate_edit *edits, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (edits[i].start < edits[i - 1].start + edits[i - 1].length)
+            return true;
+    return false;
 }
 
 /* Takes the text of the buffer, which is empty then. */
@@ -320,7 +331,9 @@ const char *cursor_splice_slice(struct arena *a, const struct cursor_places *p, 
     if (edits == NULL)
         return NULL;
     qsort(edits, count, sizeof *edits, by_start);
-    return splice_text(a, p->query, edits, count, &text) ? arena_copy(a, text) : NULL;
+    if (overlap(edits, count) || !splice_text(a, p->query, edits, count, &text))
+        return NULL;
+    return arena_copy(a, text);
 }
 
 /* ---- views ---- */
@@ -388,7 +401,7 @@ bool cursor_splice_inline(struct arena *a, const struct cursor_places *p,
             return false;
     }
     qsort(edits, count, sizeof *edits, by_start);
-    return splice_text(a, p->query, edits, count, out);
+    return !overlap(edits, count) && splice_text(a, p->query, edits, count, out);
 }
 
 /* ---- parameters ---- */

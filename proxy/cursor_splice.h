@@ -41,7 +41,7 @@ struct cursor_places {
 MUST_USE bool cursor_splice_find(struct arena *a, struct slice query, const struct lexer_dialect *d,
                                  struct cursor_places *out);
 /* The query with the chosen places restricted to the pages [from, to); from 0: from the beginning; to
- * UINT32_MAX: to the end. NULL: no memory. */
+ * UINT32_MAX: to the end. NULL: no memory, or places that overlap: no such query is valid. */
 MUST_USE const char *cursor_splice_slice(struct arena *a, const struct cursor_places *p,
                                          const bool *chosen, uint32_t from, uint32_t to);
 /* The query with the items for which there is a definition, a query, replaced. definitions[count], NULL:

@@ -19,9 +19,11 @@ bool inner_sql_read(struct slice text, struct json **out, struct err *err)
     *out = NULL;
     if (text.len > INNER_SQL_MAX_BYTES)
         return err_set(err, SQLSTATE_PROGRAM_LIMIT_EXCEEDED, "statement is too long");
-    char *copy = strndup(text.data == NULL ? "" : text.data, text.len);
+    char *copy = calloc(text.len + 1, 1);
     if (copy == NULL)
         return err_no_memory(err);
+    if (text.len > 0)
+        memcpy(copy, text.data, text.len);
     PgQueryParseResult r = pg_query_parse(copy);
     bool ok = read_tree(&r, out, err);
     pg_query_free_parse_result(r);
