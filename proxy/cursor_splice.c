@@ -159,7 +159,7 @@ static void take(struct walk *w, size_t i)
     bool is_key = is_key_word(w, i);
     if (l->is_group) {
         in_from(w, i);
-    } else if (is_key && is_one_of(t, unions)) {
+    } else if (is_key && i > 0 && is_one_of(t, unions)) {
         end_select(w, w->tokens[i - 1].end);
         begin_select(w, true);
     } else if (l->part == BEFORE) {
