@@ -4,7 +4,12 @@
  *
  * Databases are found through any connection that is open (pg_database is shared), or through one to
  * the database that the service string names. A database without the support schema is looked at in
- * passing and not held: an open connection would keep others from dropping it. */
+ * passing and not held: an open connection would keep others from dropping it.
+ *
+ * A lease whose holder's server process is gone is doubted: it ends in 1.5 s instead of 15, unless its
+ * holder, who only lost the connection, comes back meanwhile and extends it (lease.c tries that four
+ * times a second). So a task goes on in a moment when its machine's processes were killed or the server
+ * was restarted, and a holder that hangs with its connection open still has its 15 seconds. */
 #include "database.h"
 
 #include <inttypes.h>
@@ -21,7 +26,7 @@ static const char sql_setup[] = "SET lock_timeout = '1s'; LISTEN pgveneer_task";
 static const char sql_has_tasks[] =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute"
     "                WHERE attrelid = pg_catalog.to_regclass('pgveneer.task') AND attname = "
-    "'stats')";
+    "'holder_start')";
 static const char sql_databases[] =
     "SELECT datname FROM pg_catalog.pg_database"
     " WHERE datallowconn AND NOT datistemplate"
@@ -34,8 +39,26 @@ static const char sql_claim[] =
     "     AND category = ANY ($1::text[])"
     "   ORDER BY next_start_time LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)"
     "UPDATE pgveneer.task t SET fencing = t.fencing + 1, worker = $2,"
-    "       lease_until = pg_catalog.clock_timestamp() + interval '15 seconds'"
-    "  FROM due WHERE t.task_id = due.task_id RETURNING t.task_id, t.fencing";
+    "       lease_until = pg_catalog.clock_timestamp() + interval '15 seconds',"
+    "       holder_fencing = t.fencing + 1, holder_pid = a.pid, holder_start = a.backend_start"
+    "  FROM due, pg_catalog.pg_stat_activity a"
+    " WHERE t.task_id = due.task_id AND a.pid = pg_catalog.pg_backend_pid()"
+    " RETURNING t.task_id, t.fencing";
+/* The rows are compared again when they are locked: a holder that came back is left alone. */
+static const char sql_doubt[] =
+    "WITH dead AS MATERIALIZED ("
+    "  SELECT task_id, holder_fencing, holder_pid, holder_start FROM pgveneer.task"
+    "   WHERE lease_until > pg_catalog.clock_timestamp() + interval '1.5 seconds'"
+    "     AND holder_fencing = fencing AND NOT EXISTS ("
+    "         SELECT FROM pg_catalog.pg_stat_activity a"
+    "          WHERE a.pid = holder_pid AND a.backend_start = holder_start)),"
+    "doubted AS ("
+    "  SELECT t.task_id FROM pgveneer.task t JOIN dead d"
+    "    ON (t.task_id, t.fencing, t.holder_fencing, t.holder_pid, t.holder_start)"
+    "     = (d.task_id, d.holder_fencing, d.holder_fencing, d.holder_pid, d.holder_start)"
+    "   WHERE t.lease_until IS NOT NULL FOR NO KEY UPDATE OF t SKIP LOCKED)"
+    "UPDATE pgveneer.task t SET lease_until = pg_catalog.clock_timestamp() + interval '1.5 seconds'"
+    "  FROM doubted d WHERE t.task_id = d.task_id RETURNING t.task_id, t.worker";
 static const char sql_free[] =
     "UPDATE pgveneer.task SET lease_until = NULL, worker = NULL,"
     "       crash_times = crash_times + CASE WHEN $3::text IS NULL THEN 0 ELSE 1 END,"
@@ -120,6 +143,20 @@ bool database_claim(struct database *d, const char *categories, const char *work
     }
     pgresult_free(r);
     return any;
+}
+
+void database_doubt(struct database *d)
+{
+    struct pgresult *r;
+    struct err err;
+    if (!pgclient_query(d->conn, sql_doubt, 0, NULL, &r, &err)) {
+        failed(d, "cannot look at the leases", &err);
+        return;
+    }
+    for (size_t i = 0; i < pgresult_rows(r); i++)
+        log_info("worker", "task %s: the connection of its owner (worker %s) is gone",
+                 pgresult_value(r, i, 0), pgresult_value(r, i, 1));
+    pgresult_free(r);
 }
 
 bool database_free_claim(struct database *d, const struct claim *claim, const char *crash)

@@ -41,6 +41,8 @@ void database_drain(struct database *d);
  * worker      who claims, for the row */
 bool database_claim(struct database *d, const char *categories, const char *worker,
                     struct claim *out);
+/* Shortens the leases of owners whose connection is gone. */
+void database_doubt(struct database *d);
 /* A job process ended without settling its lease: frees the row at once; the server processes in it
  * stay for the successor to end. crash: how the process ended, counted; NULL: it was told to stop.
  * False: try again later. */

@@ -65,6 +65,7 @@ bool job_begin(struct job *j, struct err *err)
     if (ours)
         return true;
     job_rollback(j);
+    lease_request_stop(j->lease, LEASE_STOP_LOST);
     return lost(err);
 }
 

@@ -29,6 +29,9 @@
 static const struct retry_policy run_policy = {
     .attempts = 4, .base_ms = 250, .cap_ms = 2000, .jitter_percent = 25};
 
+#define JOB_SERVER_AWAY_MS 250
+#define JOB_SERVER_AWAY_TIMES 80 /* then the lease is lost anyway */
+
 /* A server that was restarted answers again within seconds. */
 static const struct retry_policy record_policy = {.attempts = 21, .base_ms = 500, .cap_ms = 500};
 
@@ -41,6 +44,7 @@ struct run {
     int64_t crash_times;
     const char *last_crash;
     enum job_outcome outcome;
+    bool opened; /* the last try had a work connection */
     struct job_result result;
     struct err err; /* unless outcome is JOB_DONE */
 };
@@ -127,7 +131,8 @@ static void run_once(struct run *run)
     err_clear(&run->err);
     memset(&run->result, 0, sizeof run->result);
     run->outcome = JOB_FAILED;
-    if (!open_work(run, &run->err))
+    run->opened = open_work(run, &run->err);
+    if (!run->opened)
         return;
     lease_aim(&run->lease, run->job.db);
     run->outcome = run->kind->run(&run->job, &run->result, &run->err);
@@ -137,15 +142,26 @@ static void run_once(struct run *run)
     job_rollback(&run->job);
 }
 
+/* To wait for a server that starts is no attempt; to make it fall is one. */
+static int next_wait_ms(struct run *run, unsigned *away, unsigned *attempt)
+{
+    if (run->outcome != JOB_FAILED)
+        return -1;
+    if (!run->opened && err_is_transient(&run->err) && (*away)++ < JOB_SERVER_AWAY_TIMES)
+        return JOB_SERVER_AWAY_MS;
+    return retry_wait_ms(&run_policy, (*attempt)++, &run->err);
+}
+
 static void run_until_settled(struct run *run)
 {
-    for (unsigned attempt = 2;; attempt++) {
+    unsigned away = 0, attempt = 2;
+    for (;;) {
         run_once(run);
-        int wait_ms =
-            run->outcome == JOB_FAILED ? retry_wait_ms(&run_policy, attempt, &run->err) : -1;
+        int wait_ms = next_wait_ms(run, &away, &attempt);
         if (wait_ms < 0 || lease_stop_of(&run->lease) != LEASE_STOP_NONE)
             return;
-        log_err(LOG_LEVEL_WARNING, run->lease.who, "failed, is tried again", &run->err);
+        log_err(away > 1 && !run->opened ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, run->lease.who,
+                "failed, is tried again", &run->err);
         if (!lease_sleep(&run->lease, wait_ms))
             return;
     }

@@ -33,6 +33,7 @@
 #include "base/log.h"
 
 #define LEASE_LOOK_MS 1000
+#define LEASE_REOPEN_MS 250 /* workers doubt a lease without connection for 1.5 s (database.c) */
 #define LEASE_BEAT_MS (JOB_HEARTBEAT_S * 1000)
 #define LEASE_SILENCE_MS ((JOB_LEASE_S - 3) * 1000)
 #define LEASE_ANSWER_MS 4000
@@ -55,6 +56,7 @@ static const char sql_lock[] =
 static const char sql_hold[] =
     "UPDATE pgveneer.task t SET lease_until = pg_catalog.clock_timestamp() + interval '15 seconds',"
     "       lease_pid = a.pid, lease_start = a.backend_start,"
+    "       holder_fencing = fencing, holder_pid = a.pid, holder_start = a.backend_start,"
     "       work_pid = CASE WHEN $3::boolean THEN NULL ELSE t.work_pid END,"
     "       work_start = CASE WHEN $3::boolean THEN NULL ELSE t.work_start END"
     "  FROM pg_catalog.pg_stat_activity a"
@@ -82,7 +84,7 @@ static void pause_ms(int ms)
     poll(NULL, 0, ms);
 }
 
-static void request_stop(struct job_lease *l, enum lease_stop why)
+void lease_request_stop(struct job_lease *l, enum lease_stop why)
 {
     int none = LEASE_STOP_NONE;
     if (atomic_compare_exchange_strong(&l->stop, &none, (int)why))
@@ -221,7 +223,7 @@ static void open_again(struct job_lease *l)
         return;
     }
     if (!held)
-        request_stop(l, LEASE_STOP_LOST);
+        lease_request_stop(l, LEASE_STOP_LOST);
 }
 
 /* Asks for the state, and extends the lease when it is time. */
@@ -239,11 +241,11 @@ static void look(struct job_lease *l)
         return;
     }
     if (pgresult_rows(r) == 0)
-        request_stop(l, LEASE_STOP_LOST);
+        lease_request_stop(l, LEASE_STOP_LOST);
     else if (strcmp(pgresult_value(r, 0, 0), UNASKED) == 0)
-        request_stop(l, LEASE_STOP_UNASKED);
+        lease_request_stop(l, LEASE_STOP_UNASKED);
     else if (strcmp(pgresult_value(r, 0, 0), "active") != 0)
-        request_stop(l, LEASE_STOP_PAUSED);
+        lease_request_stop(l, LEASE_STOP_PAUSED);
     if (beat)
         l->beat_ms = asked_ms;
     pgresult_free(r);
@@ -270,7 +272,7 @@ static void wait_for_news(struct job_lease *l, int wait_ms)
     bool got;
     poll(fds, 3, wait_ms);
     if (read(l->signal_fd, &info, sizeof info) == sizeof info)
-        request_stop(l, LEASE_STOP_SIGNAL);
+        lease_request_stop(l, LEASE_STOP_SIGNAL);
     if (fds[2].revents != 0 && !pgclient_wait_notify(l->conn, 0, &got, &err))
         log_err(LOG_LEVEL_WARNING, l->who, "the lease connection is lost", &err);
 }
@@ -295,14 +297,16 @@ static void *guard(void *arg)
         if (!stops && l->conn != NULL && pgclient_is_alive(l->conn))
             look(l);
         if (!stops && clock_ms() - l->beat_ms > LEASE_SILENCE_MS)
-            request_stop(l, LEASE_STOP_SILENT);
+            lease_request_stop(l, LEASE_STOP_SILENT);
         if (lease_stop_of(l) != LEASE_STOP_NONE) {
             stopped_ms = stopped_ms == 0 ? clock_ms() : stopped_ms;
             cancel_target(l);
             end_if_stuck(l, stopped_ms);
         }
         if (!atomic_load(&l->over))
-            wait_for_news(l, stopped_ms == 0 ? LEASE_LOOK_MS : LEASE_CANCEL_MS);
+            wait_for_news(l, stopped_ms != 0   ? LEASE_CANCEL_MS
+                             : l->conn == NULL ? LEASE_REOPEN_MS
+                                               : LEASE_LOOK_MS);
         if (stopped_ms != 0 && !atomic_load(&l->over))
             pause_ms(LEASE_CANCEL_MS / 2); /* notifications must not turn this into a spin */
     }

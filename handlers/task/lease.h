@@ -59,6 +59,8 @@ void lease_unguard(struct job_lease *l);
 void lease_aim(struct job_lease *l, struct pgclient *target);
 /* Waits; true: the time is over, false: the run has to stop. */
 bool lease_sleep(struct job_lease *l, int wait_ms);
+/* The first reason counts. */
+void lease_request_stop(struct job_lease *l, enum lease_stop why);
 enum lease_stop lease_stop_of(const struct job_lease *l);
 const char *lease_stop_text(enum lease_stop stop);
 

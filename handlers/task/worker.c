@@ -5,8 +5,8 @@
  *          database in turn ── wait: NOTIFY, a child's end, a signal, or a second
  *
  * A job that crashed is started again at once, by whoever claims it first; crash_times in the row makes
- * the third crash of a run a failure (job_main.c). A claim that runs out (the worker's machine is gone,
- * or the job hangs) is taken by any worker; should the process of the older claim be our own child, it
+ * the third crash of a run a failure (job_main.c). A claim that runs out (the connection of its owner is
+ * gone, or the job hangs) is taken by any worker; should the process of the older claim be our own child, it
  * is killed: it could commit nothing any more.
  *
  * A task that somebody waits for need not wait behind long ones: there are a few more slots, which only
@@ -89,6 +89,14 @@ static void free_claims(struct worker *w)
         else if (clock_ms() - p->ended_ms > WORKER_FREE_MS)
             p->state = PROCESS_FREE;
     }
+}
+
+/* Looks after owners that died where nobody saw their end. */
+static void doubt_leases(struct worker *w)
+{
+    for (size_t i = 0; i < w->databases.count; i++)
+        if (database_is_ready(&w->databases.items[i], w->settings->service))
+            database_doubt(&w->databases.items[i]);
 }
 
 /* ---- starts ---------------------------------------------------------------------------------- */
@@ -220,6 +228,7 @@ static void turn(struct worker *w)
         w->scan_ms = clock_ms() + WORKER_SCAN_MS;
     }
     free_claims(w);
+    doubt_leases(w);
     fill_slots(w);
     wait_for_news(w, WORKER_TURN_MS);
     take_signals(w);

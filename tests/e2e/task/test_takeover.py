@@ -32,7 +32,7 @@ def all_scenarios(e):
         equal(e.runs("orphan"), 1)
         other.stop()
 
-    @s.scenario("kill -9 of worker and job: another worker takes over within 20 s and ends the server process")
+    @s.scenario("kill -9 of worker and job: another worker sees that their connection is gone, takes over and ends the server process")
     def _():
         w = e.worker("dies2")
         e.task("both", wait_s=300)
@@ -50,6 +50,38 @@ def all_scenarios(e):
         equal(server_process(work), "0", "server process of the predecessor")
         e.wait("both", "end_time IS NOT NULL", 5)
         equal(e.runs("both"), 1)
+        equal(e.get("both", "crash_times, failure_times"), "0|0")
+        assert "task both: the connection of its owner" in other.log_text(), "the lease ran out by itself"
+        other.stop()
+
+    @s.scenario("kill -9 of a worker that has claimed, before its job has the lease")
+    def _():
+        w = e.worker("claims")
+        e.task("claimed")
+        e.wait("claimed", "end_time IS NOT NULL")
+        w.process.kill()
+        e.sql("UPDATE pgveneer.task SET next_start_time = now(), end_time = NULL, fencing = fencing + 1, holder_fencing = fencing + 1, "
+              "lease_until = now() + interval '1 hour' WHERE task_id = 'claimed'")  # as the claim of a worker that is gone
+        other = e.worker("heir3")
+        e.wait("claimed", "end_time IS NOT NULL", TAKEOVER_S)
+        equal(e.runs("claimed"), 2)
+        other.stop()
+
+    @s.scenario("a job whose lease connection breaks keeps its task")
+    def _():
+        w, other = e.worker("cut"), e.worker("waits")
+        go = c.folder / "go0"
+        e.task("cut", answer=f"file:{go}")
+        e.wait("cut", "work_pid IS NOT NULL")
+        for _ in range(3):
+            before = e.get("cut", "lease_pid")
+            e.sql(f"SELECT pg_terminate_backend({before})")
+            e.wait("cut", f"lease_pid <> {before}")
+        go.touch()
+        e.wait("cut", "end_time IS NOT NULL")
+        equal(e.get("cut", "fencing, failure_times, crash_times"), "1|0|0")
+        equal(e.runs("cut"), 1)
+        w.stop()
         other.stop()
 
     @s.scenario("kill -9 of a job: its own worker goes on at once and ends the server process")
@@ -79,6 +111,7 @@ def all_scenarios(e):
         other = e.worker("awake")
         e.wait("still", "end_time IS NOT NULL", TAKEOVER_S + 2)
         print(f"     done elsewhere after {time.monotonic() - start:.1f} s")
+        assert "task still: the connection" not in other.log_text(), "it was connected all the time"
         go.touch()
         kill(job, signal.SIGCONT)
         kill(w.process.pid, signal.SIGCONT)
