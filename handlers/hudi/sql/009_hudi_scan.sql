@@ -1,3 +1,4 @@
+-- revision 2
 -- SELECT on a Hudi foreign table: DWS manual, "Querying Hudi Foreign Tables"; spec/hudi.md section 1.2;
 -- DESIGN.md section 3.
 --
@@ -6,12 +7,23 @@
 -- rows of the copy. Each statement has it checked that the copy is of the newest commit; copies are
 -- shared between sessions, and dropped when they are old (hudi_scan_keep) or replaced.
 --
+-- Columns: a scan hands the text of the client's statement to the job, which reads in it what may be reached
+-- (docs/sql-on-hudi.md). The text tells all of it only where the scan stands in that statement itself: not in a
+-- function, a view, a rule, a policy, or a cursor that runs later. That is asked here, in the session, which
+-- alone sees what its transaction made. In doubt no text goes, and all columns are brought. A copy remembers its
+-- columns and the statements (their md5) that it was found to be enough for. A statement that needs more has
+-- the copy made again, with the columns of both.
+--
+-- Partitions: those that the conditions of the statement rule out are not read. A copy of some partitions is
+-- another copy: its key is that of the whole, a colon, and the md5 of the partitions. Statements whose
+-- conditions leave the same ones share it.
+--
 -- Rights: hudi_scan is SECURITY INVOKER and wants SELECT on the view from whoever current_user is; so
 -- does the row security of each copy, which everybody may read. A copy has its types' base types, so
 -- a domain's check runs where the caller's rights count, not the job's.
 
 -- Unlogged as the copies are: after a crash of the server both are empty.
-CREATE UNLOGGED TABLE pgveneer.hudi_copy (
+CREATE UNLOGGED TABLE IF NOT EXISTS pgveneer.hudi_copy (
     copy_key   text PRIMARY KEY,            -- what it shows: pgveneer.hudi_copy_key
     relid      oid NOT NULL,                -- the view of the foreign table
     table_name text NOT NULL,               -- in this schema
@@ -22,14 +34,20 @@ CREATE UNLOGGED TABLE pgveneer.hudi_copy (
     checked_at timestamptz NOT NULL,        -- the state was the newest then
     used_at    timestamptz NOT NULL
 );
-CREATE SEQUENCE pgveneer.hudi_copy_number;
+-- The first revision had copies of all columns.
+ALTER TABLE pgveneer.hudi_copy
+    ADD COLUMN IF NOT EXISTS columns    smallint[],          -- numbers of those that it has; NULL: all
+    ADD COLUMN IF NOT EXISTS statements text[] NOT NULL DEFAULT '{}',
+    ADD COLUMN IF NOT EXISTS file_count bigint NOT NULL DEFAULT 0; -- of the table, that were read for it
+CREATE SEQUENCE IF NOT EXISTS pgveneer.hudi_copy_number;
 ALTER TABLE pgveneer.hudi_copy ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS see ON pgveneer.hudi_copy;
 CREATE POLICY see ON pgveneer.hudi_copy FOR SELECT
     USING (pg_catalog.has_table_privilege(relid, 'SELECT'));
 GRANT SELECT ON pgveneer.hudi_copy TO PUBLIC;
 
 -- Everything that decides which rows a copy has.
-CREATE FUNCTION pgveneer.hudi_copy_key(rel oid, shown jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION pgveneer.hudi_copy_key(rel oid, shown jsonb) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT md5(concat_ws(E'\n', rel, f.options, f.server, s.type, s.options, shown,
@@ -43,12 +61,13 @@ CREATE OR REPLACE FUNCTION pgveneer.request_share(category text, params jsonb) R
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN category = 'HudiRequest' AND params ->> 'kind' = 'scan' THEN
-        'scan ' || pgveneer.hudi_copy_key((params ->> 'ftable_oid')::oid, params -> 'shown') END
+        concat('scan ', pgveneer.hudi_copy_key((params ->> 'ftable_oid')::oid, params -> 'shown'), ' ',
+               md5(params ->> 'statement')) END
 $$;
 
 -- What the session wants to see: {} for the newest state, or {"after", "upto"} for what the commits of
 -- (after, upto] wrote; without upto up to the newest.
-CREATE FUNCTION pgveneer.hudi_shown(rel oid) RETURNS jsonb
+CREATE OR REPLACE FUNCTION pgveneer.hudi_shown(rel oid) RETURNS jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -78,14 +97,98 @@ BEGIN
     RETURN jsonb_build_object('after', after, 'upto', upto);
 END $$;
 
--- A copy that was checked in this statement. One that was, for another session or another scan of the
--- statement, need not be asked for.
-CREATE FUNCTION pgveneer.find_hudi_copy(rel oid, shown jsonb) RETURNS text
+-- Is the view as CREATE FOREIGN TABLE makes it? Its owner may have put another one in its place, whose
+-- columns are not those of the Hudi table that have their names.
+CREATE OR REPLACE FUNCTION pgveneer.is_plain_hudi_view(rel oid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT ltrim(regexp_replace(replace(pg_get_viewdef(rel), 'hudi_scan.', ''), '\s+', ' ', 'g'))
+           LIKE concat('SELECT ', string_agg(quote_ident(attname), ', ' ORDER BY attnum),
+                       ' FROM pgveneer.hudi_scan(%) hudi_scan(',
+                       string_agg(quote_ident(attname) || ' %', ', ' ORDER BY attnum), ')%')
+      FROM pg_attribute WHERE attrelid = rel AND attnum > 0
+$$;
+
+-- Does one of these relations or functions bring more into a statement than its text says? Views, rules
+-- and policies do; SQL functions in FROM, which PostgreSQL replaces by their body; and functions in C, that
+-- may run a query without a trace in the error context (as ts_stat does).
+CREATE OR REPLACE FUNCTION pgveneer.hides_text(c pg_class) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.oid >= 16384 AND (c.relhasrules OR c.relrowsecurity)
+       AND NOT (c.relkind = 'v' AND pgveneer.is_hudi_relation(c.oid))
+$$;
+CREATE OR REPLACE FUNCTION pgveneer.hides_text(p pg_proc) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.oid >= 16384 AND NOT EXISTS (
+        SELECT FROM pg_language l WHERE l.oid = p.prolang
+           AND (l.lanname IN ('plpgsql', 'plpython3u', 'plperl', 'plperlu', 'pltcl', 'pltclu')
+                OR l.lanname = 'sql' AND NOT p.proretset))
+$$;
+
+-- The statement that the client sent, where it is the scan's own; else NULL. context: of hudi_scan
+-- (PG_CONTEXT); a line more, and something is between.
+CREATE OR REPLACE FUNCTION pgveneer.hudi_statement(rel oid, context text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    statement constant text := current_query();
+    words text[];
+BEGIN
+    IF statement IS NULL OR position(E'\n' IN context) > 0 OR octet_length(statement) > 16384
+       OR current_setting('standard_conforming_strings') <> 'on' OR statement ~* 'u&"'
+       OR NOT coalesce(pgveneer.is_plain_hudi_view(rel), false)
+       -- one that is open past its transaction is read to its end when that ends
+       OR EXISTS (SELECT FROM pg_cursors WHERE is_holdable AND creation_time >= transaction_timestamp()) THEN
+        RETURN NULL;
+    END IF;
+    words := ARRAY(SELECT DISTINCT lower(w[1] COLLATE "C") FROM regexp_matches(statement, '[a-zA-Z0-9_$]+', 'g') w);
+    IF words && '{hudi_scan,ts_stat,ts_rewrite,cursor_to_xml,cursor_to_xmlschema}'
+       OR EXISTS (SELECT FROM pg_class c WHERE c.relname = ANY (words::name[]) AND pgveneer.hides_text(c))
+       OR EXISTS (SELECT FROM pg_proc p WHERE p.proname = ANY (words::name[]) AND pgveneer.hides_text(p)) THEN
+        RETURN NULL;
+    END IF;
+    -- names that are not words
+    IF statement ~ '"|[^\x01-\x7f]'
+       AND (EXISTS (SELECT FROM pg_class c
+                     WHERE c.relname !~ '^[a-z0-9_$]+$' AND pgveneer.is_in_text(c.relname, statement)
+                       AND pgveneer.hides_text(c))
+            OR EXISTS (SELECT FROM pg_proc p
+                        WHERE p.proname !~ '^[a-z0-9_$]+$' AND pgveneer.is_in_text(p.proname, statement)
+                          AND pgveneer.hides_text(p))) THEN
+        RETURN NULL;
+    END IF;
+    RETURN statement;
+END $$;
+CREATE OR REPLACE FUNCTION pgveneer.is_in_text(name name, statement text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT position(lower(replace(name::text, '"', '""') COLLATE "default")
+                    IN lower(statement COLLATE "default")) > 0
+$$;
+
+-- Conditions are understood as PostgreSQL's own operators. Where somebody has made others for the types
+-- in question, rows are not restricted.
+CREATE OR REPLACE FUNCTION pgveneer.has_plain_operators() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT NOT EXISTS (SELECT FROM pg_operator o
+                        WHERE o.oid >= 16384 AND o.oprname IN ('=', '<', '<=', '>', '>=')
+                          AND o.oprleft::regtype IN ('int2', 'int4', 'int8', 'text', 'varchar', 'date'))
+$$;
+
+-- A copy that was checked in this statement and has what it needs. One that was, for another session or
+-- another scan of the statement, need not be asked for.
+DROP FUNCTION IF EXISTS pgveneer.find_hudi_copy(oid, jsonb);
+CREATE OR REPLACE FUNCTION pgveneer.find_hudi_copy(rel oid, shown jsonb, statement text) RETURNS text
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET row_security = on
 AS $$
 DECLARE
     key constant text := pgveneer.hudi_copy_key(rel, shown);
-    params constant jsonb := jsonb_build_object('kind', 'scan', 'ftable_oid', rel::bigint, 'shown', shown);
+    plain constant boolean := pgveneer.has_plain_operators();
+    params constant jsonb := jsonb_strip_nulls(jsonb_build_object(
+        'kind', 'scan', 'ftable_oid', rel::bigint, 'shown', shown, 'statement', statement, 'rows', plain));
     name text;
 BEGIN
     FOR attempt IN 0 .. 9 LOOP
@@ -93,7 +196,10 @@ BEGIN
             PERFORM pgveneer.ask('HudiRequest', params);
         END IF;
         SELECT c.table_name INTO name FROM pgveneer.hudi_copy c
-         WHERE c.copy_key = key AND c.checked_at >= statement_timestamp();
+         WHERE left(c.copy_key, 32) = key AND c.checked_at >= statement_timestamp()
+           AND (c.copy_key = key AND c.columns IS NULL
+                OR (c.copy_key = key OR plain) AND md5(statement) = ANY (c.statements))
+         LIMIT 1;
         CONTINUE WHEN NOT FOUND; -- asked along with others who came earlier: once more
         BEGIN
             EXECUTE format('SELECT FROM pgveneer.%I LIMIT 0', name);
@@ -109,25 +215,28 @@ CREATE OR REPLACE FUNCTION pgveneer.hudi_scan(relid oid) RETURNS SETOF record
     LANGUAGE plpgsql VOLATILE ROWS 100000 SET search_path = pg_catalog, pg_temp SET row_security = on
 AS $$
 DECLARE
+    context text;
     name text;
     list text;
 BEGIN
+    GET DIAGNOSTICS context = PG_CONTEXT;
     PERFORM pgveneer.check_hudi_source(relid);
-    name := pgveneer.find_hudi_copy(relid, pgveneer.hudi_shown(relid));
-    SELECT string_agg(CASE WHEN k.atttypid = a.atttypid AND k.atttypmod = a.atttypmod THEN 'k.' || k.attname
+    name := pgveneer.find_hudi_copy(relid, pgveneer.hudi_shown(relid), pgveneer.hudi_statement(relid, context));
+    SELECT string_agg(CASE WHEN k.attname IS NULL THEN 'NULL::' || format_type(a.atttypid, a.atttypmod)
+                           WHEN k.atttypid = a.atttypid AND k.atttypmod = a.atttypmod THEN 'k.' || k.attname
                            ELSE format('k.%s::%s', k.attname, format_type(a.atttypid, a.atttypmod)) END,
                       ', ' ORDER BY a.attnum)
       INTO list
-      FROM pg_attribute a JOIN pg_attribute k ON k.attname = 'c' || a.attnum
-     WHERE a.attrelid = hudi_scan.relid AND a.attnum > 0 AND NOT a.attisdropped
-       AND k.attrelid = format('pgveneer.%I', name)::regclass;
+      FROM pg_attribute a
+      LEFT JOIN pg_attribute k ON k.attrelid = format('pgveneer.%I', name)::regclass AND k.attname = 'c' || a.attnum
+     WHERE a.attrelid = hudi_scan.relid AND a.attnum > 0 AND NOT a.attisdropped;
     RETURN QUERY EXECUTE format('SELECT %s FROM pgveneer.%I k', list, name);
 END $$;
 
 -- The side of the job: called by the service role -------------------------------------------------
 
 -- Makes the table of a copy and what guards it. columns: texts like 'c1 pg_catalog.int4'.
-CREATE FUNCTION pgveneer.make_hudi_copy(rel oid, columns text) RETURNS text
+CREATE OR REPLACE FUNCTION pgveneer.make_hudi_copy(rel oid, columns text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -141,29 +250,71 @@ BEGIN
     RETURN name;
 END $$;
 
--- Is there a copy of this state? Then it is the newest at `checked`.
-CREATE FUNCTION pgveneer.check_hudi_copy(key text, of_state text, checked timestamptz) RETURNS boolean
+-- What a request shows, without the text of the statement, which is nobody's business once it is read.
+CREATE OR REPLACE FUNCTION pgveneer.open_hudi_scan(task text, statement text, OUT copy_key text, OUT said text,
+                                                   OUT checked timestamptz)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    params jsonb;
 BEGIN
-    UPDATE pgveneer.hudi_copy c SET checked_at = greatest(c.checked_at, checked), used_at = clock_timestamp()
-     WHERE c.copy_key = key AND c.state = of_state
+    UPDATE pgveneer.task t SET params = t.params - 'statement' WHERE t.task_id = task RETURNING t.params INTO params;
+    copy_key := pgveneer.hudi_copy_key((params ->> 'ftable_oid')::oid, params -> 'shown');
+    said := md5(statement);
+    checked := clock_timestamp();
+END $$;
+
+-- Is there a copy of this state that has these columns (NULL: all)? Then it is the newest at `checked`, and
+-- enough for what was said. A copy of some partitions says for whom it is enough, always.
+DROP FUNCTION IF EXISTS pgveneer.check_hudi_copy(text, text, timestamptz);
+CREATE OR REPLACE FUNCTION pgveneer.check_hudi_copy(key text, of_state text, checked timestamptz, needed smallint[],
+                                                    said text)
+    RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE pgveneer.hudi_copy c
+       SET checked_at = greatest(c.checked_at, checked), used_at = clock_timestamp(),
+           statements = CASE WHEN c.columns IS NULL AND c.copy_key !~ ':' OR said = ANY (c.statements) THEN c.statements
+                             ELSE said || c.statements[1:99] END
+     WHERE c.copy_key = key AND c.state = of_state AND (c.columns IS NULL OR needed <@ c.columns)
        AND to_regclass(format('pgveneer.%I', c.table_name)) IS NOT NULL;
     RETURN FOUND;
 END $$;
 
+-- One job at a time makes a copy. Has one been made, or found to be the newest, since the store was
+-- looked at? columns: of the copy that there is; NULL: none, or all.
+CREATE OR REPLACE FUNCTION pgveneer.lock_hudi_copy(key text, looked timestamptz, OUT is_behind boolean, OUT columns smallint[])
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('pgveneer copy ' || key, 0));
+    SELECT c.checked_at > looked, c.columns INTO is_behind, columns FROM pgveneer.hudi_copy c WHERE c.copy_key = key;
+    is_behind := coalesce(is_behind, false);
+END $$;
+
 -- Puts a copy that was loaded in the place of the one before, and has old ones looked for. A table has
--- eight copies at most, of different windows: those that were used last.
-CREATE FUNCTION pgveneer.put_hudi_copy(key text, rel oid, name text, of_state text, rows bigint, bytes bigint,
-                                       checked timestamptz, look_every interval) RETURNS void
+-- eight copies at most, of different windows or partitions: those that were used last. What was enough for a
+-- statement is so with more columns; a copy of some partitions in its state only: a new one is not among them.
+DROP FUNCTION IF EXISTS pgveneer.put_hudi_copy(text, oid, text, text, bigint, bigint, timestamptz, interval);
+CREATE OR REPLACE FUNCTION pgveneer.put_hudi_copy(key text, rel oid, name text, of_state text, rows bigint, bytes bigint,
+                                                  checked timestamptz, look_every interval, with_columns smallint[],
+                                                  said text, files bigint) RETURNS void
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-    INSERT INTO pgveneer.hudi_copy VALUES (key, rel, name, of_state, rows, bytes, clock_timestamp(), checked,
-                                           clock_timestamp())
+    INSERT INTO pgveneer.hudi_copy AS c (copy_key, relid, table_name, state, row_count, byte_count, loaded_at,
+                                         checked_at, used_at, columns, statements, file_count)
+    VALUES (key, rel, name, of_state, rows, bytes, clock_timestamp(), checked, clock_timestamp(), with_columns,
+            CASE WHEN with_columns IS NULL AND key !~ ':' THEN '{}' ELSE ARRAY[said] END, files)
     ON CONFLICT (copy_key) DO UPDATE
        SET table_name = excluded.table_name, state = excluded.state, row_count = excluded.row_count,
            byte_count = excluded.byte_count, loaded_at = excluded.loaded_at,
-           checked_at = excluded.checked_at, used_at = excluded.used_at;
+           checked_at = excluded.checked_at, used_at = excluded.used_at, columns = excluded.columns,
+           statements = CASE WHEN CASE WHEN key ~ ':' THEN c.state = excluded.state
+                                                           AND (excluded.columns IS NULL OR c.columns <@ excluded.columns)
+                                       ELSE c.columns <@ excluded.columns END
+                             THEN excluded.statements || (array_remove(c.statements, said))[1:99]
+                             ELSE excluded.statements END,
+           file_count = excluded.file_count;
     DELETE FROM pgveneer.hudi_copy
      WHERE copy_key IN (SELECT c.copy_key FROM pgveneer.hudi_copy c WHERE c.relid = rel
                          ORDER BY c.used_at DESC OFFSET 8);
@@ -178,7 +329,7 @@ $$;
 
 -- Drops what nobody has used for so long, what was replaced, and what belongs to nothing. A table that
 -- is being read is left for the next time. The task ends with the last copy.
-CREATE FUNCTION pgveneer.sweep_hudi_copies(keep interval, task text) RETURNS integer
+CREATE OR REPLACE FUNCTION pgveneer.sweep_hudi_copies(keep interval, task text) RETURNS integer
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $$
 DECLARE
@@ -204,6 +355,8 @@ BEGIN
     RETURN dropped;
 END $$;
 
-REVOKE ALL ON FUNCTION pgveneer.make_hudi_copy(oid, text), pgveneer.check_hudi_copy(text, text, timestamptz),
-    pgveneer.put_hudi_copy(text, oid, text, text, bigint, bigint, timestamptz, interval),
+REVOKE ALL ON FUNCTION pgveneer.make_hudi_copy(oid, text), pgveneer.open_hudi_scan(text, text),
+    pgveneer.check_hudi_copy(text, text, timestamptz, smallint[], text),
+    pgveneer.lock_hudi_copy(text, timestamptz),
+    pgveneer.put_hudi_copy(text, oid, text, text, bigint, bigint, timestamptz, interval, smallint[], text, bigint),
     pgveneer.sweep_hudi_copies(interval, text) FROM PUBLIC;

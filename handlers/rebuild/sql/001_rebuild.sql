@@ -1,3 +1,4 @@
+-- revision 2
 -- Online rebuilds: state and table properties. Hologres, "REBUILD" and "CREATE TABLE"; spec/rebuild.md
 -- sections 1.3 and 1.5; spec/decisions.md, "REBUILD".
 --
@@ -5,10 +6,14 @@
 -- here is written by the service role alone: by the job, by triggers on the task, and by a few inner
 -- functions. Names of our functions that users have no business with are not executable by them.
 
-CREATE SCHEMA hologres;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pgveneer.migration WHERE feature = 'rebuild') THEN
+        CREATE SCHEMA hologres; -- one that is somebody else's is refused
+    END IF;
+END $$;
 GRANT USAGE ON SCHEMA hologres TO PUBLIC;
 
-CREATE TABLE hologres.rebuild (
+CREATE TABLE IF NOT EXISTS hologres.rebuild (
     query_id     text PRIMARY KEY,
     relid        oid NOT NULL,             -- of the table; another one after the swap
     strategy     text,                     -- in place, copy; NULL: not decided yet
@@ -23,7 +28,7 @@ CREATE TABLE hologres.rebuild (
     cleaned      boolean NOT NULL DEFAULT false
 );
 
-CREATE TABLE hologres.rebuild_step (
+CREATE TABLE IF NOT EXISTS hologres.rebuild_step (
     query_id   text NOT NULL REFERENCES hologres.rebuild ON DELETE CASCADE,
     step_id    integer NOT NULL,
     step       text NOT NULL,
@@ -39,7 +44,7 @@ CREATE TABLE hologres.rebuild_step (
 
 -- A part of the table that one transaction copies: blocks [from_block, to_block) of relid, which is the
 -- table or one of its partitions. file: which file that was when it was cut.
-CREATE TABLE hologres.rebuild_slice (
+CREATE TABLE IF NOT EXISTS hologres.rebuild_slice (
     query_id   text NOT NULL REFERENCES hologres.rebuild ON DELETE CASCADE,
     slice      integer NOT NULL,
     relid      oid NOT NULL,
@@ -53,7 +58,7 @@ CREATE TABLE hologres.rebuild_slice (
 -- A partition of any level whose changes the rebuild follows. mark: the trigger that it has from its parent
 -- while it is attached; another one says that it was away. copy: its counterpart; NULL: its rows go
 -- where their values belong.
-CREATE TABLE hologres.rebuild_child (
+CREATE TABLE IF NOT EXISTS hologres.rebuild_child (
     query_id text NOT NULL REFERENCES hologres.rebuild ON DELETE CASCADE,
     relid    oid NOT NULL,
     mark     oid NOT NULL,
@@ -62,16 +67,23 @@ CREATE TABLE hologres.rebuild_child (
     PRIMARY KEY (query_id, relid)
 );
 
+-- As the first revision had them. Slices of no file: the copy starts again (is_followed).
+ALTER TABLE hologres.rebuild DROP COLUMN IF EXISTS filenode;
+ALTER TABLE hologres.rebuild_slice ADD COLUMN IF NOT EXISTS file text NOT NULL DEFAULT '';
+ALTER TABLE hologres.rebuild_slice ALTER COLUMN file DROP DEFAULT;
+
 ALTER TABLE hologres.rebuild ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS see ON hologres.rebuild;
 CREATE POLICY see ON hologres.rebuild FOR SELECT
     USING (EXISTS (SELECT FROM pgveneer.task t WHERE t.task_id = query_id));
 ALTER TABLE hologres.rebuild_step ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS see ON hologres.rebuild_step;
 CREATE POLICY see ON hologres.rebuild_step FOR SELECT
     USING (EXISTS (SELECT FROM pgveneer.task t WHERE t.task_id = query_id));
 GRANT SELECT ON hologres.rebuild, hologres.rebuild_step TO PUBLIC;
 
 -- Errors whose parts are values; an empty hint is none.
-CREATE FUNCTION hologres.raise(code text, message text, hint text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.raise(code text, message text, hint text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -83,7 +95,7 @@ END $$;
 
 -- Tables ---------------------------------------------------------------------------------------------
 
-CREATE FUNCTION hologres.qualified_name(rel oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.qualified_name(rel oid) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -92,7 +104,7 @@ AS $$
 $$;
 
 -- The search_path that counts is the caller's: therefore no SET here, and nothing else in it.
-CREATE FUNCTION hologres.find_relation(parts text[]) RETURNS oid
+CREATE OR REPLACE FUNCTION hologres.find_relation(parts text[]) RETURNS oid
     LANGUAGE sql STABLE
 AS $$
     SELECT pg_catalog.to_regclass((
@@ -100,11 +112,11 @@ AS $$
           FROM pg_catalog.unnest($1) WITH ORDINALITY u(p, n)))::pg_catalog.oid
 $$;
 
-CREATE FUNCTION hologres.owns_relation(rel oid) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.owns_relation(rel oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = rel $$;
 
-CREATE FUNCTION hologres.column_names(rel oid) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.column_names(rel oid) RETURNS text[]
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
@@ -112,7 +124,7 @@ AS $$
 $$;
 
 -- The table of a name, for a caller who owns it; NULL where it may be missing.
-CREATE FUNCTION hologres.own_table(rel oid, name text[], if_exists boolean) RETURNS oid
+CREATE OR REPLACE FUNCTION hologres.own_table(rel oid, name text[], if_exists boolean) RETURNS oid
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -134,21 +146,25 @@ END $$;
 
 -- Properties -------------------------------------------------------------------------------------------
 
-CREATE TABLE hologres.table_property (
+CREATE TABLE IF NOT EXISTS hologres.table_property (
     relid oid NOT NULL,
     key   text NOT NULL,
     value text NOT NULL,
     PRIMARY KEY (relid, key)
 );
 ALTER TABLE hologres.table_property ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS see ON hologres.table_property;
 CREATE POLICY see ON hologres.table_property FOR SELECT USING (true);
+DROP POLICY IF EXISTS make ON hologres.table_property;
 CREATE POLICY make ON hologres.table_property FOR INSERT WITH CHECK (hologres.owns_relation(relid));
+DROP POLICY IF EXISTS change ON hologres.table_property;
 CREATE POLICY change ON hologres.table_property FOR UPDATE USING (hologres.owns_relation(relid))
     WITH CHECK (hologres.owns_relation(relid));
+DROP POLICY IF EXISTS remove ON hologres.table_property;
 CREATE POLICY remove ON hologres.table_property FOR DELETE USING (hologres.owns_relation(relid));
 GRANT SELECT, INSERT, UPDATE, DELETE ON hologres.table_property TO PUBLIC;
 
-CREATE VIEW hologres.hg_table_properties AS
+CREATE OR REPLACE VIEW hologres.hg_table_properties AS
     SELECT n.nspname::text AS table_namespace, c.relname::text AS table_name,
            p.key AS property_key, p.value AS property_value
       FROM hologres.table_property p
@@ -157,7 +173,7 @@ CREATE VIEW hologres.hg_table_properties AS
 GRANT SELECT ON hologres.hg_table_properties TO PUBLIC;
 
 -- What values a property takes, under which key it is stored, and what becomes of it here.
-CREATE TABLE hologres.known_property (
+CREATE TABLE IF NOT EXISTS hologres.known_property (
     name   text PRIMARY KEY,
     stored text NOT NULL,  -- property_key
     takes  text NOT NULL,  -- columns, order (column:asc), switch (column:on), number, text, boolean, or a list of values
@@ -192,9 +208,11 @@ INSERT INTO hologres.known_property (name, stored, takes, effect) VALUES
      'queries without a filter are allowed'),
     ('partition_generate_binlog_window', 'partition_generate_binlog_window', 'text',
      'changes are published by CREATE PUBLICATION'),
-    ('keep_alive', 'keep_alive', 'boolean', 'partitions do not expire');
+    ('keep_alive', 'keep_alive', 'boolean', 'partitions do not expire')
+ON CONFLICT (name) DO UPDATE
+   SET stored = excluded.stored, takes = excluded.takes, effect = excluded.effect;
 
-CREATE FUNCTION hologres.find_property(name text) RETURNS hologres.known_property
+CREATE OR REPLACE FUNCTION hologres.find_property(name text) RETURNS hologres.known_property
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT k FROM hologres.known_property k WHERE k.name = find_property.name
@@ -204,7 +222,7 @@ AS $$
 $$;
 
 -- Storage parameters of PostgreSQL itself; the server judges their values.
-CREATE FUNCTION hologres.is_storage_parameter(name text) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.is_storage_parameter(name text) RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT name IN ('fillfactor', 'toast_tuple_target', 'parallel_workers', 'vacuum_index_cleanup',
@@ -213,7 +231,7 @@ AS $$
 $$;
 
 -- a, b:desc, "C d" as [[name, suffix], …]; NULL: it cannot be read.
-CREATE FUNCTION hologres.read_column_list(list text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION hologres.read_column_list(list text) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -236,7 +254,7 @@ BEGIN
 END $$;
 
 -- The nearest known name, for a hint: the one that shares most pairs of letters.
-CREATE FUNCTION hologres.nearest_property(name text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.nearest_property(name text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT k.name FROM hologres.known_property k

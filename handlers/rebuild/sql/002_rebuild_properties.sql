@@ -1,10 +1,11 @@
+-- revision 2
 -- Table properties of the vendor: CREATE TABLE … WITH, CALL set_table_property, ALTER TABLE … SET, and
 -- the read-only mark. Hologres, "CREATE TABLE", "REBUILD"; spec/rebuild.md sections 1.3, 1.6, 2, 4.6.
 --
 -- Everything here runs with the rights of who calls it, in his transaction.
 
 -- What is wrong with the properties, for a table of these columns: one row each.
-CREATE FUNCTION hologres.property_problems(properties jsonb, columns text[])
+CREATE OR REPLACE FUNCTION hologres.property_problems(properties jsonb, columns text[])
     RETURNS TABLE (code text, message text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -56,7 +57,7 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE FUNCTION hologres.check_properties(properties jsonb, columns text[]) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.check_properties(properties jsonb, columns text[]) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -70,7 +71,7 @@ END $$;
 
 -- Stores the vendor's properties; those without value or with an empty one are as the vendor takes
 -- them: "SET (p)" is true, an empty list of columns is none.
-CREATE FUNCTION hologres.store_properties(rel oid, properties jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.store_properties(rel oid, properties jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -88,7 +89,7 @@ BEGIN
 END $$;
 
 -- Says which properties change nothing in the server.
-CREATE FUNCTION hologres.tell_properties(properties jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.tell_properties(properties jsonb) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -109,7 +110,7 @@ BEGIN
 END $$;
 
 -- The columns of clustering_key as ORDER BY and index take them.
-CREATE FUNCTION hologres.order_list(value text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.order_list(value text) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT string_agg(quote_ident(p ->> 0) || CASE p ->> 1 WHEN 'desc' THEN ' DESC' ELSE '' END,
@@ -118,7 +119,7 @@ AS $$
 $$;
 
 -- The first key columns of the table's btree indexes; NULL: none is like that.
-CREATE FUNCTION hologres.find_order_index(rel oid, value text) RETURNS oid
+CREATE OR REPLACE FUNCTION hologres.find_order_index(rel oid, value text) RETURNS oid
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT i.indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -133,7 +134,7 @@ $$;
 
 -- Statements that give properties their meaning on a table that holds no rows yet, or is `target`, a
 -- copy of it. Both names are qualified.
-CREATE FUNCTION hologres.property_statements(rel oid, target text, properties jsonb)
+CREATE OR REPLACE FUNCTION hologres.property_statements(rel oid, target text, properties jsonb)
     RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
@@ -173,7 +174,7 @@ BEGIN
 END $$;
 
 -- Properties of a table that was made in this transaction take effect; later a rebuild is needed.
-CREATE FUNCTION hologres.set_properties(rel oid, properties jsonb, is_new boolean) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.set_properties(rel oid, properties jsonb, is_new boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -201,14 +202,14 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE FUNCTION hologres.is_of_this_transaction(rel oid) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.is_of_this_transaction(rel oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT count(*) = 1 FROM pg_class c
      WHERE c.oid = rel AND c.xmin::text = (pg_current_xact_id()::text::numeric % 4294967296)::text
 $$;
 
-CREATE PROCEDURE hologres.set_table_property(tbl regclass, key text, value text)
+CREATE OR REPLACE PROCEDURE hologres.set_table_property(tbl regclass, key text, value text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -220,7 +221,7 @@ END $$;
 
 -- The read-only mark ---------------------------------------------------------------------------------
 
-CREATE FUNCTION hologres.refuse_write() RETURNS trigger
+CREATE OR REPLACE FUNCTION hologres.refuse_write() RETURNS trigger
     LANGUAGE plpgsql
 AS $$
 BEGIN
@@ -233,7 +234,7 @@ END $$;
 
 -- query_id: of the rebuild that sets it, or empty. Statement triggers, and row triggers for what
 -- reaches a partition without its parent.
-CREATE FUNCTION hologres.readonly_statements(target text, query_id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.readonly_statements(target text, query_id text) RETURNS SETOF text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('CREATE TRIGGER hologres_readonly BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s '
@@ -248,7 +249,7 @@ $$;
 
 -- The same for a table with all its partitions: TRUNCATE of one of them alone is nothing that its parent's
 -- triggers see.
-CREATE FUNCTION hologres.mark_statements(rel oid, query_id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.mark_statements(rel oid, query_id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
     SELECT s FROM hologres.readonly_statements(hologres.qualified_name(rel), query_id) s
@@ -262,7 +263,7 @@ AS $$
      ORDER BY t.level, t.relid, n)
 $$;
 
-CREATE FUNCTION hologres.unmark_statements(rel oid) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.unmark_statements(rel oid) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
     SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid)) FROM pg_trigger g
@@ -270,14 +271,14 @@ AS $$
        AND g.tgrelid IN (SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))
 $$;
 
-CREATE FUNCTION hologres.is_readonly(rel oid) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.is_readonly(rel oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = rel AND tgname = 'hologres_readonly'
                       AND tgfoid = 'hologres.refuse_write()'::regprocedure)
 $$;
 
-CREATE FUNCTION hologres.set_readonly(rel oid, wanted boolean) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.set_readonly(rel oid, wanted boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -292,7 +293,7 @@ BEGIN
 END $$;
 
 -- ALTER TABLE [IF EXISTS] name SET (…) with a property of the vendor.
-CREATE PROCEDURE hologres.alter_table(name text[], if_exists boolean, properties jsonb)
+CREATE OR REPLACE PROCEDURE hologres.alter_table(name text[], if_exists boolean, properties jsonb)
     LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -302,7 +303,7 @@ BEGIN
         PERFORM hologres.alter_properties(rel, properties);
     END IF;
 END $$;
-CREATE FUNCTION hologres.alter_properties(rel oid, properties jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.alter_properties(rel oid, properties jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -323,8 +324,8 @@ END $$;
 
 -- CREATE TABLE … WITH (…): `statement` is what is left of it without the vendor's properties. It is
 -- read with the caller's search_path.
-CREATE PROCEDURE hologres.create_table(name text[], if_not_exists boolean, properties jsonb,
-                                       statement text)
+CREATE OR REPLACE PROCEDURE hologres.create_table(name text[], if_not_exists boolean, properties jsonb,
+                                                  statement text)
     LANGUAGE plpgsql
 AS $$
 DECLARE

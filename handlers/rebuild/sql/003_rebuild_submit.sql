@@ -1,3 +1,4 @@
+-- revision 2
 -- ASYNC REBUILD: what is checked when it is submitted, and how. Hologres, "REBUILD"; spec/rebuild.md
 -- sections 1.1, 1.2, 2, 4.5; spec/decisions.md, "REBUILD".
 --
@@ -8,10 +9,14 @@
 --
 -- It runs with the rights of who submits, and reads his texts with his search_path.
 
-CREATE TYPE hologres.problem AS (code text, message text, hint text);
+DO $$ BEGIN
+    IF pg_catalog.to_regtype('hologres.problem') IS NULL THEN
+        CREATE TYPE hologres.problem AS (code text, message text, hint text);
+    END IF;
+END $$;
 
 -- Raises all of them in one error.
-CREATE FUNCTION hologres.raise_problems(rel text, problems hologres.problem[]) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.raise_problems(rel text, problems hologres.problem[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -30,7 +35,7 @@ BEGIN
 END $$;
 
 -- The statements of an action on a table of this name. Partitioning and properties have others.
-CREATE FUNCTION hologres.action_statements(rel oid, target text, action jsonb) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.action_statements(rel oid, target text, action jsonb) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -66,20 +71,20 @@ END $$;
 
 -- The files of a table and its indexes, which change where PostgreSQL would write rows or index
 -- entries anew.
-CREATE FUNCTION hologres.files_of(rel oid) RETURNS oid[]
+CREATE OR REPLACE FUNCTION hologres.files_of(rel oid) RETURNS oid[]
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_agg(pg_relation_filenode(o) ORDER BY o) FROM (
         SELECT rel AS o UNION ALL SELECT indexrelid FROM pg_index WHERE indrelid = rel) AS files
 $$;
 
-CREATE FUNCTION hologres.check_count(rel oid) RETURNS bigint
+CREATE OR REPLACE FUNCTION hologres.check_count(rel oid) RETURNS bigint
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT count(*) FROM pg_constraint WHERE conrelid = rel AND contype = 'c' $$;
 
 -- Applies actions to the empty copy `probe`. rewrites: rows would have been written.
-CREATE FUNCTION hologres.try_actions(probe oid, actions jsonb, path text,
-                                     INOUT problems hologres.problem[], INOUT rewrites boolean)
+CREATE OR REPLACE FUNCTION hologres.try_actions(probe oid, actions jsonb, path text,
+                                                INOUT problems hologres.problem[], INOUT rewrites boolean)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -113,7 +118,7 @@ END $$;
 
 -- The columns that a table is partitioned by, level by level, as far as that is LIST of a column; NULL: it
 -- is not partitioned like that.
-CREATE FUNCTION hologres.list_columns(rel oid) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.list_columns(rel oid) RETURNS text[]
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     WITH RECURSIVE level AS (
@@ -127,7 +132,7 @@ AS $$
       JOIN pg_attribute a ON a.attrelid = node AND a.attnum = p.partattrs[0]
 $$;
 
-CREATE FUNCTION hologres.is_logical(rel oid) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.is_logical(rel oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT EXISTS (SELECT FROM hologres.table_property p JOIN pg_partitioned_table ON partrelid = p.relid
@@ -136,7 +141,7 @@ $$;
 
 -- How a copy of the table is partitioned. NULL: not at all. values: a partition for each value of the
 -- key's columns; tree: as the table is now.
-CREATE FUNCTION hologres.partition_way(rel oid, actions jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.partition_way(rel oid, actions jsonb) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'partition')
@@ -146,7 +151,7 @@ AS $$
 $$;
 
 -- The columns that the table is partitioned by once the actions are done; NULL: not at all.
-CREATE FUNCTION hologres.partition_columns(rel oid, actions jsonb) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.partition_columns(rel oid, actions jsonb) RETURNS text[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -161,7 +166,7 @@ BEGIN
 END $$;
 
 -- Every column of the keys by which a tree of partitions is divided, on any level, within expressions too.
-CREATE FUNCTION hologres.key_columns_of_tree(rel oid) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.key_columns_of_tree(rel oid) RETURNS text[]
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT array_agg(DISTINCT a.attname::text)
@@ -174,7 +179,7 @@ AS $$
 $$;
 
 -- Unique indexes of `probe` that do not hold the columns of a partition key.
-CREATE FUNCTION hologres.key_problems(probe oid, columns text[]) RETURNS SETOF hologres.problem
+CREATE OR REPLACE FUNCTION hologres.key_problems(probe oid, columns text[]) RETURNS SETOF hologres.problem
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -206,7 +211,7 @@ END $$;
 
 -- Partitioned table and key, as PostgreSQL asks for them; `probe` has the columns and the key that
 -- the table will have.
-CREATE FUNCTION hologres.partition_problems(rel oid, probe oid, actions jsonb)
+CREATE OR REPLACE FUNCTION hologres.partition_problems(rel oid, probe oid, actions jsonb)
     RETURNS SETOF hologres.problem
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -252,7 +257,7 @@ BEGIN
 END $$;
 
 -- Views that PostgreSQL makes us drop before it changes a type in its catalog.
-CREATE FUNCTION hologres.views_in_the_way(rel oid, actions jsonb) RETURNS SETOF oid
+CREATE OR REPLACE FUNCTION hologres.views_in_the_way(rel oid, actions jsonb) RETURNS SETOF oid
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -261,7 +266,7 @@ BEGIN
 END $$;
 
 -- Would the rows have to be copied? `rewrites` is what the probe said.
-CREATE FUNCTION hologres.needs_copy(rel oid, options jsonb, actions jsonb, rewrites boolean)
+CREATE OR REPLACE FUNCTION hologres.needs_copy(rel oid, options jsonb, actions jsonb, rewrites boolean)
     RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -308,7 +313,7 @@ AS $$
 $$;
 
 -- WITH (…) as an object: {"keep_source": true, "binlog_mode": true, "settings": {…}, "own": {…}}
-CREATE FUNCTION hologres.read_options(list jsonb, OUT options jsonb, OUT problems hologres.problem[])
+CREATE OR REPLACE FUNCTION hologres.read_options(list jsonb, OUT options jsonb, OUT problems hologres.problem[])
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -361,7 +366,7 @@ BEGIN
 END $$;
 
 -- Is the table's change log somebody's input? The vendor's binlog is a publication here.
-CREATE FUNCTION hologres.has_binlog(rel oid) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.has_binlog(rel oid) RETURNS boolean
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -372,7 +377,7 @@ BEGIN
 END $$;
 
 -- What the catalogs say against rebuilding the table at all.
-CREATE FUNCTION hologres.table_problems(rel oid, options jsonb, actions jsonb)
+CREATE OR REPLACE FUNCTION hologres.table_problems(rel oid, options jsonb, actions jsonb)
     RETURNS SETOF hologres.problem
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -428,9 +433,9 @@ END $$;
 -- The reasons why the actions of a task cannot be carried out, and whether rows have to be copied.
 -- earlier: actions of tasks on the table that are not done yet. temporary: where the probe lies; a job
 -- cannot make a temporary one.
-CREATE FUNCTION hologres.examine(rel oid, options jsonb, earlier jsonb, actions jsonb, path text,
-                                 temporary boolean, OUT problems hologres.problem[],
-                                 OUT copies boolean)
+CREATE OR REPLACE FUNCTION hologres.examine(rel oid, options jsonb, earlier jsonb, actions jsonb, path text,
+                                            temporary boolean, OUT problems hologres.problem[],
+                                            OUT copies boolean)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -500,19 +505,11 @@ BEGIN
     END IF;
 END $$;
 
--- Reasons against copying the rows.
-CREATE FUNCTION hologres.copy_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT ('0A000', 'rebuilds that copy the rows come with a later release',
-            'Actions that PostgreSQL does in place are carried out.')::hologres.problem
-$$;
-
 -- The task -----------------------------------------------------------------------------------------
 
 -- 18 digits: seconds, then a counter. Of one transaction the later is the greater.
-CREATE SEQUENCE hologres.rebuild_number;
-CREATE FUNCTION hologres.new_query_id() RETURNS text
+CREATE SEQUENCE IF NOT EXISTS hologres.rebuild_number;
+CREATE OR REPLACE FUNCTION hologres.new_query_id() RETURNS text
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT lpad(extract(epoch FROM clock_timestamp())::bigint::text, 10, '0')
@@ -520,12 +517,14 @@ AS $$
 $$;
 
 -- Who owns a table sees the tasks on it, whoever submitted them: a later one waits for them.
+DROP POLICY IF EXISTS rebuild_see ON pgveneer.task;
 CREATE POLICY rebuild_see ON pgveneer.task FOR SELECT
     USING (category = 'REBUILD' AND hologres.owns_relation((params ->> 'relid')::oid));
+DROP POLICY IF EXISTS rebuild_make ON pgveneer.task;
 CREATE POLICY rebuild_make ON pgveneer.task FOR INSERT
     WITH CHECK (category = 'REBUILD' AND owner = pgveneer.current_user_oid());
 
-CREATE FUNCTION hologres.waiting_actions(rel oid) RETURNS jsonb
+CREATE OR REPLACE FUNCTION hologres.waiting_actions(rel oid) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(jsonb_agg(a ORDER BY t.created_at, t.task_id, n), '[]')
@@ -534,7 +533,7 @@ AS $$
 $$;
 
 -- Decides whether a row is a task. A statement written by hand gets no further than a submit.
-CREATE FUNCTION hologres.rebuild_task_guard() RETURNS trigger
+CREATE OR REPLACE FUNCTION hologres.rebuild_task_guard() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -556,11 +555,12 @@ BEGIN
     NEW.run_every := NULL;
     RETURN NEW;
 END $$;
+DROP TRIGGER IF EXISTS rebuild_task_guard ON pgveneer.task;
 CREATE TRIGGER rebuild_task_guard BEFORE INSERT ON pgveneer.task
     FOR EACH ROW WHEN (NEW.category = 'REBUILD') EXECUTE FUNCTION hologres.rebuild_task_guard();
 
 -- What rebuild_progress shows from the beginning.
-CREATE FUNCTION hologres.rebuild_task_made() RETURNS trigger
+CREATE OR REPLACE FUNCTION hologres.rebuild_task_made() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -573,11 +573,12 @@ BEGIN
                     insert_additional_child_table,swap}'::text[]) WITH ORDINALITY u(step, n);
     RETURN NULL;
 END $$;
+DROP TRIGGER IF EXISTS rebuild_task_made ON pgveneer.task;
 CREATE TRIGGER rebuild_task_made AFTER INSERT ON pgveneer.task
     FOR EACH ROW WHEN (NEW.category = 'REBUILD') EXECUTE FUNCTION hologres.rebuild_task_made();
 
 -- Settings of the session that decide how texts are read and values converted.
-CREATE FUNCTION hologres.session_settings() RETURNS jsonb
+CREATE OR REPLACE FUNCTION hologres.session_settings() RETURNS jsonb
     LANGUAGE sql STABLE SET quote_all_identifiers = off
 AS $$
     SELECT pg_catalog.jsonb_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings s
@@ -586,8 +587,8 @@ AS $$
            xmlbinary,array_nulls}'::pg_catalog.text[])
 $$;
 
-CREATE FUNCTION hologres.submit(rel oid, list jsonb, actions jsonb, statement text, path text,
-                                settings jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.submit(rel oid, list jsonb, actions jsonb, statement text, path text,
+                                           settings jsonb) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -607,8 +608,9 @@ BEGIN
 END $$;
 
 -- The one row of ASYNC REBUILD; none without a table. Names are looked up with the caller's search_path.
-CREATE FUNCTION hologres.rebuild_submit(name text[], if_exists boolean, options jsonb, actions jsonb,
-                                        statement text) RETURNS TABLE (query_id text)
+DROP PROCEDURE IF EXISTS hologres.rebuild_submit(text[], boolean, jsonb, jsonb, text, text);
+CREATE OR REPLACE FUNCTION hologres.rebuild_submit(name text[], if_exists boolean, options jsonb, actions jsonb,
+                                                   statement text) RETURNS TABLE (query_id text)
     LANGUAGE plpgsql
 AS $$
 DECLARE

@@ -1,8 +1,9 @@
+-- revision 2
 -- rebuild_progress, SUSPEND, RESUME, hg_clean_rebuild_tmp_tables, and what pg_task_pause, _resume and
 -- _remove mean for a rebuild. Hologres, "REBUILD"; spec/rebuild.md sections 1.5, 1.6, 4.4.
 
 -- The caller's rebuild, or the error that pg_task_* raise.
-CREATE FUNCTION hologres.find_task(id text) RETURNS pgveneer.task
+CREATE OR REPLACE FUNCTION hologres.find_task(id text) RETURNS pgveneer.task
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -17,7 +18,7 @@ BEGIN
     RAISE EXCEPTION 'task "%" does not exist', id USING ERRCODE = '42704';
 END $$;
 
-CREATE FUNCTION hologres.rebuild_progress(query_id text)
+CREATE OR REPLACE FUNCTION hologres.rebuild_progress(query_id text)
     RETURNS TABLE (job_name text, step_id integer, step text, status text, progress text,
                    start_time timestamptz, end_time timestamptz, queryid text, pid integer,
                    message text)
@@ -43,7 +44,7 @@ BEGIN
           FROM hologres.rebuild_step s WHERE s.query_id = t.task_id ORDER BY s.step_id;
 END $$;
 
-CREATE FUNCTION hologres.refuse_ended(id text, state text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.refuse_ended(id text, state text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -52,7 +53,7 @@ BEGIN
     END IF;
 END $$;
 
-CREATE PROCEDURE hologres.rebuild_suspend(id text)
+CREATE OR REPLACE PROCEDURE hologres.rebuild_suspend(id text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -62,7 +63,7 @@ BEGIN
     PERFORM pgveneer.pg_task_pause(id);
 END $$;
 
-CREATE PROCEDURE hologres.rebuild_resume(id text)
+CREATE OR REPLACE PROCEDURE hologres.rebuild_resume(id text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -77,13 +78,14 @@ BEGIN
 END $$;
 
 -- A pause that binlog_mode asked for is over with the first resume.
-CREATE FUNCTION hologres.rebuild_task_resumed() RETURNS trigger
+CREATE OR REPLACE FUNCTION hologres.rebuild_task_resumed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE hologres.rebuild SET resumed = true WHERE query_id = NEW.task_id AND waits;
     RETURN NULL;
 END $$;
+DROP TRIGGER IF EXISTS rebuild_task_resumed ON pgveneer.task;
 CREATE TRIGGER rebuild_task_resumed AFTER UPDATE OF state ON pgveneer.task
     FOR EACH ROW WHEN (NEW.category = 'REBUILD' AND OLD.state = 'paused' AND NEW.state = 'active')
     EXECUTE FUNCTION hologres.rebuild_task_resumed();
@@ -92,7 +94,7 @@ CREATE TRIGGER rebuild_task_resumed AFTER UPDATE OF state ON pgveneer.task
 -- state. It runs as the service role (what it drops belongs to the log's and the table's owners) and
 -- drops nothing that is not named in the rebuild's row. The read-only mark stays: it is the user's to
 -- take away. A job that still works on it is ended first.
-CREATE FUNCTION hologres.rebuild_drop(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.rebuild_drop(id text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET lock_timeout = '200ms' SET quote_all_identifiers = off
 AS $$
@@ -121,30 +123,18 @@ BEGIN
     UPDATE hologres.rebuild SET cleaned = true, new_relid = NULL WHERE query_id = id;
 END $$;
 
--- Statements that remove what the rebuild left in the database.
-CREATE FUNCTION hologres.cleanup_statements(id text) RETURNS SETOF text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
-AS $$
-    SELECT format('DROP INDEX %s', hologres.qualified_name(x.indexrelid))
-      FROM hologres.rebuild r JOIN pg_index x ON x.indrelid = r.relid
-      JOIN pg_class i ON i.oid = x.indexrelid
-     WHERE r.query_id = id AND i.relname LIKE 'tmp\_rebuild\_' || id || '\_%'
-    UNION ALL
-    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', hologres.qualified_name(c.conrelid), c.conname)
-      FROM hologres.rebuild r JOIN pg_constraint c ON c.conrelid = r.relid
-     WHERE r.query_id = id AND c.contype = 'c' AND c.conname LIKE 'tmp\_rebuild\_' || id || '\_%'
-$$;
-REVOKE ALL ON FUNCTION hologres.cleanup_statements(text), hologres.rebuild_drop(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION hologres.rebuild_drop(text) FROM PUBLIC;
 
 -- hg_clean_rebuild_tmp_tables is a row that is asked for and never stored: row security says who may
 -- ask, and the trigger, a definer, does the work.
-CREATE TABLE hologres.clean_request (query_id text);
+CREATE TABLE IF NOT EXISTS hologres.clean_request (query_id text);
 ALTER TABLE hologres.clean_request ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS ask ON hologres.clean_request;
 CREATE POLICY ask ON hologres.clean_request FOR INSERT WITH CHECK (
     EXISTS (SELECT FROM pgveneer.task t WHERE t.task_id = query_id AND pgveneer.is_mine(t.owner)));
 GRANT INSERT ON hologres.clean_request TO PUBLIC;
 
-CREATE FUNCTION hologres.rebuild_clean() RETURNS trigger
+CREATE OR REPLACE FUNCTION hologres.rebuild_clean() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -161,10 +151,11 @@ BEGIN
     DELETE FROM hologres.clean_request WHERE query_id = NEW.query_id;
     RETURN NULL;
 END $$;
+DROP TRIGGER IF EXISTS rebuild_clean ON hologres.clean_request;
 CREATE TRIGGER rebuild_clean AFTER INSERT ON hologres.clean_request
     FOR EACH ROW EXECUTE FUNCTION hologres.rebuild_clean();
 
-CREATE PROCEDURE hologres.hg_clean_rebuild_tmp_tables(query_id text)
+CREATE OR REPLACE PROCEDURE hologres.hg_clean_rebuild_tmp_tables(query_id text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -174,7 +165,7 @@ BEGIN
 END $$;
 
 -- pg_task_remove is SUSPEND and clean.
-CREATE FUNCTION hologres.rebuild_task_removed() RETURNS trigger
+CREATE OR REPLACE FUNCTION hologres.rebuild_task_removed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -182,5 +173,6 @@ BEGIN
     DELETE FROM hologres.rebuild WHERE query_id = OLD.task_id;
     RETURN OLD;
 END $$;
+DROP TRIGGER IF EXISTS rebuild_task_removed ON pgveneer.task;
 CREATE TRIGGER rebuild_task_removed BEFORE DELETE ON pgveneer.task
     FOR EACH ROW WHEN (OLD.category = 'REBUILD') EXECUTE FUNCTION hologres.rebuild_task_removed();

@@ -1,8 +1,10 @@
+-- revision 2
 -- What a job asks of a rebuild, and the statements of one that copies nothing: spec/rebuild.md
 -- section 2. All of these are for the service role.
 
 -- Everything that a job wants to know at its start.
-CREATE FUNCTION hologres.job_state(id text)
+DROP FUNCTION IF EXISTS hologres.job_state(text); -- its columns change
+CREATE OR REPLACE FUNCTION hologres.job_state(id text)
     RETURNS TABLE (relid oid, name text, owner text, strategy text, capture text, waits boolean,
                    resumed boolean, is_owner boolean, predecessor text, binlog boolean,
                    keep_source boolean, new_name text, cleaned boolean, lock_timeout_ms integer,
@@ -26,18 +28,20 @@ AS $$
 $$;
 
 -- PL/pgSQL that reads texts as their author's session would.
-CREATE FUNCTION hologres.author_settings(id text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.author_settings(id text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(string_agg(format('PERFORM pg_catalog.set_config(%L, %L, true);', key, value),
                                E'\n' ORDER BY key), '')
            || format(E'\nPERFORM pg_catalog.set_config(''search_path'', %L, true);',
                      (SELECT params ->> 'search_path' FROM pgveneer.task WHERE task_id = id))
-      FROM pgveneer.task t, jsonb_each_text(t.params -> 'settings') e WHERE t.task_id = id
+      FROM pgveneer.task t, jsonb_each_text(coalesce(t.params -> 'settings', '{}')
+                                            || coalesce(t.params #> '{options,settings}', '{}')) e
+     WHERE t.task_id = id
 $$;
 
 -- Statements as PL/pgSQL, each read with the author's search_path.
-CREATE FUNCTION hologres.as_body(statements text[]) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.as_body(statements text[]) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(string_agg(format('EXECUTE %L;', s), E'\n' ORDER BY n), '')
@@ -45,7 +49,7 @@ AS $$
 $$;
 
 -- The examination of submit once more, by the table's owner; the verdict goes to pg_temp.rebuild_out.
-CREATE FUNCTION hologres.prepare_body(id text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.prepare_body(id text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('PERFORM pg_catalog.set_config(''row_security'', ''on'', true);'
@@ -56,7 +60,7 @@ AS $$
 $$;
 
 -- Takes the verdict over: the problems are raised, the strategy is written down.
-CREATE FUNCTION hologres.take_verdict(id text, verdict jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.take_verdict(id text, verdict jsonb) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -79,13 +83,13 @@ END $$;
 
 -- In place -----------------------------------------------------------------------------------------
 
-CREATE FUNCTION hologres.task_actions(id text) RETURNS TABLE (action jsonb, n bigint)
+CREATE OR REPLACE FUNCTION hologres.task_actions(id text) RETURNS TABLE (action jsonb, n bigint)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT a, n FROM pgveneer.task t, jsonb_array_elements(t.params -> 'actions') WITH ORDINALITY e(a, n)
      WHERE t.task_id = id
 $$;
-CREATE FUNCTION hologres.task_properties(id text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION hologres.task_properties(id text) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(jsonb_agg(p ORDER BY n, m), '[]')
@@ -94,7 +98,7 @@ AS $$
 $$;
 
 -- Columns that become NOT NULL: a check that is validated beside the writers proves it first.
-CREATE FUNCTION hologres.not_null_checks(id text)
+CREATE OR REPLACE FUNCTION hologres.not_null_checks(id text)
     RETURNS TABLE (column_name text, constraint_name text, is_valid boolean)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -111,7 +115,7 @@ AS $$
 $$;
 
 -- Indexes that are built beside the writers: of the new primary key, and of a segment key.
-CREATE FUNCTION hologres.concurrent_indexes(id text)
+CREATE OR REPLACE FUNCTION hologres.concurrent_indexes(id text)
     RETURNS TABLE (index_name text, is_valid boolean, statement text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -141,7 +145,7 @@ AS $$
 $$;
 
 -- A free name for an index or constraint: base, base1, …
-CREATE FUNCTION hologres.free_name(schema oid, base text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.free_name(schema oid, base text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -156,7 +160,7 @@ BEGIN
 END $$;
 
 -- The transaction that changes the table, in order.
-CREATE FUNCTION hologres.in_place_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.in_place_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -198,15 +202,8 @@ BEGIN
                    FROM hologres.concurrent_indexes(id) i WHERE i.index_name LIKE '%\_segment';
 END $$;
 
-CREATE FUNCTION hologres.in_place_body(id text) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT hologres.author_settings(id) || E'\n'
-        || hologres.as_body(ARRAY(SELECT s FROM hologres.in_place_statements(id) s))
-$$;
-
 -- The last words of any rebuild, in the transaction that makes it visible.
-CREATE FUNCTION hologres.finish(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.finish(id text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -221,4 +218,4 @@ END $$;
 REVOKE ALL ON FUNCTION hologres.job_state(text), hologres.author_settings(text),
     hologres.prepare_body(text), hologres.take_verdict(text, jsonb), hologres.task_actions(text),
     hologres.task_properties(text), hologres.not_null_checks(text), hologres.concurrent_indexes(text),
-    hologres.in_place_statements(text), hologres.in_place_body(text), hologres.finish(text) FROM PUBLIC;
+    hologres.in_place_statements(text), hologres.finish(text) FROM PUBLIC;

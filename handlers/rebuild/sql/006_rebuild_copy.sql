@@ -1,3 +1,4 @@
+-- revision 2
 -- Rebuilds that copy the rows: the copy, the log of changed keys, slices, rounds. spec/rebuild.md sections
 -- 4.1 and 4.2.
 --
@@ -6,24 +7,24 @@
 -- and built again once the rows are there.
 
 -- At most so many bytes of a name, whole characters.
-CREATE FUNCTION hologres.cut(name text, bytes integer) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.cut(name text, bytes integer) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT left(name, (SELECT max(n) FROM generate_series(0, length(name)) n
                         WHERE octet_length(left(name, n)) <= bytes))
 $$;
 
-CREATE FUNCTION hologres.new_table_name(id text, rel oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.new_table_name(id text, rel oid) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT hologres.cut('tmp_rebuild_new_' || id || '_' || rel || '_' || relname, 63)
         FROM pg_class WHERE oid = rel $$;
-CREATE FUNCTION hologres.old_table_name(id text, rel oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.old_table_name(id text, rel oid) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT hologres.cut('tmp_rebuild_old_' || id || '_' || rel || '_' || relname, 63)
         FROM pg_class WHERE oid = rel $$;
 
 -- The tables that hold the rows: itself, or the partitions at the ends.
-CREATE FUNCTION hologres.leaves_of(rel oid) RETURNS SETOF oid
+CREATE OR REPLACE FUNCTION hologres.leaves_of(rel oid) RETURNS SETOF oid
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT oid FROM pg_class WHERE oid = rel AND relkind = 'r'
@@ -32,7 +33,7 @@ AS $$
 $$;
 
 -- Which file holds the rows; another one says that the table was written anew (TRUNCATE, VACUUM FULL).
-CREATE FUNCTION hologres.file_of(rel oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.file_of(rel oid) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT md5(string_agg(l || ' ' || pg_relation_filenode(l), ',' ORDER BY l)) FROM hologres.leaves_of(rel) l
@@ -40,7 +41,7 @@ $$;
 
 -- Storage parameters of a table; of a partitioned one, those that all its partitions have. PostgreSQL
 -- has them only there; those that one partition has alone are its own.
-CREATE FUNCTION hologres.options_of(rel oid) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.options_of(rel oid) RETURNS text[]
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT array_agg(o ORDER BY o) FROM (
@@ -51,7 +52,7 @@ AS $$
 $$;
 
 -- A unique index whose columns are never null: rows are known by it. NULL: there is none.
-CREATE FUNCTION hologres.find_key(rel oid) RETURNS oid
+CREATE OR REPLACE FUNCTION hologres.find_key(rel oid) RETURNS oid
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT i.indexrelid FROM pg_index i
@@ -64,7 +65,7 @@ $$;
 
 -- The columns of that key: their type without domains, and the operator that finds them equal.
 -- kept: as the copy has it; a converted column is kept beside its new self.
-CREATE FUNCTION hologres.key_columns(rel oid, actions jsonb)
+CREATE OR REPLACE FUNCTION hologres.key_columns(rel oid, actions jsonb)
     RETURNS TABLE (n integer, name text, type text, operator text, converted boolean, kept text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -99,7 +100,7 @@ $$;
 -- create_tmp_table -----------------------------------------------------------------------------------
 
 -- Indexes of the copy, in the order in which LIKE made them, get names that lead back to theirs.
-CREATE FUNCTION hologres.name_copied_indexes(rel oid, copy oid) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.name_copied_indexes(rel oid, copy oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -120,7 +121,7 @@ BEGIN
 END $$;
 
 -- As try_actions, for good.
-CREATE FUNCTION hologres.apply_actions(copy oid, actions jsonb, path text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.apply_actions(copy oid, actions jsonb, path text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -138,7 +139,7 @@ BEGIN
 END $$;
 
 -- What PostgreSQL would call a new index or constraint of the table itself.
-CREATE FUNCTION hologres.own_name(rel oid, columns text[], label text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.own_name(rel oid, columns text[], label text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT hologres.free_name(relnamespace, hologres.cut(
@@ -150,7 +151,7 @@ $$;
 -- Writes the options and the indexes of the copy down, these in the order in which they shall be built (the key first), and
 -- drops them. Checks that the actions added get the name that they would have on the table. target: the
 -- table on which they will be built; a partitioned one takes its constraints whole.
-CREATE FUNCTION hologres.strip_copy(rel oid, copy oid, target text, parted boolean) RETURNS jsonb
+CREATE OR REPLACE FUNCTION hologres.strip_copy(rel oid, copy oid, target text, parted boolean) RETURNS jsonb
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -219,7 +220,7 @@ BEGIN
 END $$;
 
 -- The columns for whose values the copy has partitions; NULL: it is a plain table, or divided as the source.
-CREATE FUNCTION hologres.partition_list(id text) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.partition_list(id text) RETURNS text[]
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN hologres.partition_way(r.relid, t.params -> 'actions') = 'values'
@@ -229,7 +230,7 @@ $$;
 
 -- By the owner: makes the copy. Its plan goes to pg_temp.rebuild_out. What will be partitioned is made
 -- from a plain table, on which the actions and the key of the source have their place.
-CREATE FUNCTION hologres.create_copy_body(id text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.create_copy_body(id text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -276,7 +277,8 @@ END $$;
 
 -- Puts a partitioned table without partitions in the place of the plain one. parts: the columns whose
 -- values get partitions; NULL: it is divided as the source.
-CREATE FUNCTION hologres.partition_copy(rel oid, made oid, copy text, parts text[]) RETURNS void
+DROP FUNCTION IF EXISTS hologres.partition_copy(oid, text, text[]);
+CREATE OR REPLACE FUNCTION hologres.partition_copy(rel oid, made oid, copy text, parts text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -304,7 +306,7 @@ BEGIN
 END $$;
 
 -- Makes the partitions of these values, an array of arrays, that are not there yet.
-CREATE FUNCTION hologres.add_partitions(copy oid, parts text[], list jsonb, base text, options text)
+CREATE OR REPLACE FUNCTION hologres.add_partitions(copy oid, parts text[], list jsonb, base text, options text)
     RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -351,14 +353,14 @@ BEGIN
 END $$;
 
 -- The partition of a value, by the comment that add_partitions leaves while the rebuild goes on.
-CREATE FUNCTION hologres.find_partition(parent oid, value text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.find_partition(parent oid, value text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT hologres.qualified_name(i.inhrelid) FROM pg_inherits i
      WHERE i.inhparent = parent AND obj_description(i.inhrelid, 'pg_class') = 'partition ' || value
 $$;
 
-CREATE FUNCTION hologres.apply_properties(copy oid, properties jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.apply_properties(copy oid, properties jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -371,7 +373,7 @@ BEGIN
 END $$;
 
 -- What the copy was made from: the parts of the definition that are not carried over afresh.
-CREATE FUNCTION hologres.definition_of(rel oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.definition_of(rel oid) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
     SELECT md5(concat_ws(E'\n',
@@ -390,19 +392,19 @@ $$;
 
 -- Row security that is forced on the owner hides rows from the copy, too. PostgreSQL's own rewrite of a table
 -- sees them all, and so does a view of a role that row security does not hold; only the owner may read it.
-CREATE FUNCTION hologres.is_row_security_forced(rel oid) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.is_row_security_forced(rel oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT c.relrowsecurity AND c.relforcerowsecurity AND NOT (o.rolbypassrls OR o.rolsuper)
       FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = rel
 $$;
-CREATE FUNCTION hologres.rows_of(id text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.rows_of(id text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('hologres.%I', relname) FROM pg_class
      WHERE relnamespace = 'hologres'::regnamespace AND relname = 'rebuild_rows_' || id
 $$;
-CREATE FUNCTION hologres.open_rows(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.open_rows(id text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -417,7 +419,7 @@ BEGIN
     END IF;
 END $$;
 
-CREATE FUNCTION hologres.take_copy(id text, plan jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.take_copy(id text, plan jsonb) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT hologres.open_rows(id);
@@ -435,7 +437,7 @@ $$;
 -- The log of changed keys and the functions that fill it. The functions belong to the service role and
 -- hold no operator, so whoever writes to the table can do nothing with them but log a key. A row of
 -- nulls says TRUNCATE. The table's owner reads and empties the log, and adds the keys of partitions that come and go.
-CREATE FUNCTION hologres.log_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.log_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -465,7 +467,7 @@ BEGIN
 END $$;
 
 -- The triggers. An update that changes the key logs both. *<> compares bytes, whatever the type.
-CREATE FUNCTION hologres.capture_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.capture_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -494,7 +496,7 @@ END $$;
 
 -- Are all four there, and were they never disabled? ENABLE TRIGGER ALL does not make them ALWAYS again.
 -- Partitions have the first three from their parent and the last as their own.
-CREATE FUNCTION hologres.is_captured(id text) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.is_captured(id text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT bool_and((SELECT count(*) = 4 FROM pg_trigger g WHERE g.tgrelid = node AND g.tgenabled = 'A'
@@ -508,7 +510,7 @@ $$;
 
 -- Cuts the table as it is now, each partition apart. Rows beyond an end come with the log. Rows that are
 -- sorted are sorted as a whole: one slice for each table of the copy that they go to, as far as is known.
-CREATE FUNCTION hologres.cut_slices(id text) RETURNS bigint
+CREATE OR REPLACE FUNCTION hologres.cut_slices(id text) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -536,7 +538,7 @@ BEGIN
 END $$;
 
 -- Was something that is cut written anew, or dropped?
-CREATE FUNCTION hologres.is_moved(id text) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.is_moved(id text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT coalesce(bool_or(s.file IS DISTINCT FROM hologres.file_of(s.relid)), false)
@@ -544,7 +546,7 @@ AS $$
 $$;
 
 -- ORDER BY of clustering_key, among the task's properties; NULL: none.
-CREATE FUNCTION hologres.order_of(id text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.order_of(id text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT hologres.order_list(p ->> 'value')
@@ -555,7 +557,7 @@ $$;
 -- insert, re-insert ------------------------------------------------------------------------------------
 
 -- INSERT INTO copy (…) and the select list that goes with it.
-CREATE FUNCTION hologres.insert_parts(id text, OUT target text, OUT list text, OUT source text)
+CREATE OR REPLACE FUNCTION hologres.insert_parts(id text, OUT target text, OUT list text, OUT source text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -584,7 +586,7 @@ BEGIN
 END $$;
 
 -- WITH (…) of the copy's partitions.
-CREATE FUNCTION hologres.option_list(plan jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.option_list(plan jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce('WITH (' || string_agg(o, ', ') || ')', '')
@@ -592,7 +594,7 @@ AS $$
 $$;
 
 -- PL/pgSQL that makes the partitions for the rows of `source`; needs the variable tmp_rebuild_v.
-CREATE FUNCTION hologres.partitions_block(id text, source text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.partitions_block(id text, source text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -620,14 +622,14 @@ BEGIN
 END $$;
 
 -- The partitions for all rows that are there.
-CREATE FUNCTION hologres.partitions_body(id text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.partitions_body(id text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT 'DECLARE tmp_rebuild_v pg_catalog.jsonb; BEGIN' || E'\n'
         || hologres.partitions_block(id, (SELECT p.source FROM hologres.insert_parts(id) p)) || 'END;'
 $$;
 
-CREATE FUNCTION hologres.slice_body(id text, number integer) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.slice_body(id text, number integer) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -654,7 +656,7 @@ END $$;
 -- and visible go from the log and from the copy, and come back from the source as it is. So neither the
 -- order of changes nor gaps between their commits matter, and unique indexes of the copy never see
 -- a mixture of two moments. The number of keys goes to pg_temp.rebuild_out; -1 says TRUNCATE was logged.
-CREATE FUNCTION hologres.round_body(id text, small boolean) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.round_body(id text, small boolean) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -694,7 +696,7 @@ BEGIN
 END $$;
 
 -- After TRUNCATE: everything anew.
-CREATE FUNCTION hologres.reload_body(id text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.reload_body(id text) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -711,7 +713,7 @@ BEGIN
 END $$;
 
 -- Indexes that are not there yet, the largest work first within their kind.
-CREATE FUNCTION hologres.missing_indexes(id text)
+CREATE OR REPLACE FUNCTION hologres.missing_indexes(id text)
     RETURNS TABLE (tmp text, definition text, constraint_statement text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$

@@ -1,3 +1,4 @@
+-- revision 2
 -- The swap of a copied table: what may hang on a table, and the statements that carry it over.
 -- spec/rebuild.md sections 4.2 (step 5) and 4.3.
 --
@@ -8,7 +9,11 @@
 -- kind: replaced view, new view, new function, body, rule, policy; own rule, own policy, own trigger: of the table
 -- itself, in the way of something that is dropped; obstacle.
 -- depth: what is made anew comes after all that it needs.
-CREATE TYPE hologres.dependent AS (class oid, id oid, kind text, depth integer, owner oid, what text);
+DO $$ BEGIN
+    IF pg_catalog.to_regtype('hologres.dependent') IS NULL THEN
+        CREATE TYPE hologres.dependent AS (class oid, id oid, kind text, depth integer, owner oid, what text);
+    END IF;
+END $$;
 
 -- Reasons against copying the rows.
 CREATE OR REPLACE FUNCTION hologres.copy_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
@@ -81,8 +86,8 @@ END $$;
 
 -- Statements that carry privileges of an object over: kind and name as GRANT takes them, `had` what the
 -- new object has so far.
-CREATE FUNCTION hologres.grant_statements(kind text, name text, owner oid, acl aclitem[], had aclitem[],
-                                          columns text DEFAULT '')
+CREATE OR REPLACE FUNCTION hologres.grant_statements(kind text, name text, owner oid, acl aclitem[], had aclitem[],
+                                                     columns text DEFAULT '')
     RETURNS TABLE (role text, statement text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -107,7 +112,7 @@ AS $$
 $$;
 
 -- The columns whose type the rebuild changes, as far as is known now.
-CREATE FUNCTION hologres.task_changes(id text) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.task_changes(id text) RETURNS text[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -117,7 +122,7 @@ END $$;
 
 -- Locks of the swap, the views first, those above others first of all: who reads a view locks it before
 -- what it reads. Each as its own statement, so that none waits long.
-CREATE FUNCTION hologres.lock_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.lock_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -143,7 +148,8 @@ BEGIN
 END $$;
 
 -- What the statements of the swap are made from, by oid: the table, what hangs on it, and what that hangs on.
-CREATE FUNCTION hologres.surroundings_of(id text) RETURNS oid[]
+DROP FUNCTION IF EXISTS hologres.surroundings_of(oid), hologres.views_of(oid);
+CREATE OR REPLACE FUNCTION hologres.surroundings_of(id text) RETURNS oid[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -167,7 +173,7 @@ END $$;
 -- Which versions of which rows of the catalogs say something about these objects, as one value: it changes
 -- when they do, or when something new depends on them. It is asked for under the locks of the swap, hence
 -- goes by indexes alone, and is planned once.
-CREATE FUNCTION hologres.versions_of(ids oid[]) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.versions_of(ids oid[]) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off
 AS $$
@@ -192,7 +198,7 @@ END $$;
 
 -- What the job looks at between the statements of the swap. HG001: not now, but it may succeed with
 -- everything read again.
-CREATE FUNCTION hologres.check_versions(ids oid[], before text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.check_versions(ids oid[], before text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -201,13 +207,13 @@ BEGIN
     END IF;
 END $$;
 -- From the end of check_snapshot to the end of swap writers wait.
-CREATE FUNCTION hologres.end_step(id text, number integer) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.end_step(id text, number integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE hologres.rebuild_step SET end_time = clock_timestamp() WHERE query_id = id AND step_id = number;
 END $$;
-CREATE FUNCTION hologres.check_round() RETURNS void
+CREATE OR REPLACE FUNCTION hologres.check_round() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -215,7 +221,7 @@ BEGIN
         RAISE EXCEPTION 'the table was truncated meanwhile' USING ERRCODE = 'HG001';
     END IF;
 END $$;
-CREATE FUNCTION hologres.check_ran(number integer) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.check_ran(number integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -226,7 +232,7 @@ END $$;
 
 -- Virtual transactions that hold locks now which a lock on the table would have to wait for, or one on the
 -- other tables of its foreign keys. strong: ACCESS EXCLUSIVE; else a lock beside which others read.
-CREATE FUNCTION hologres.lock_holders(rel oid, strong boolean) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.lock_holders(rel oid, strong boolean) RETURNS text[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
@@ -239,7 +245,7 @@ BEGIN
                       UNION ALL SELECT conrelid FROM pg_constraint WHERE confrelid = rel AND contype = 'f')));
 END $$;
 
-CREATE FUNCTION hologres.comment_statement(kind text, name text, objoid oid, class regclass)
+CREATE OR REPLACE FUNCTION hologres.comment_statement(kind text, name text, objoid oid, class regclass)
     RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -248,7 +254,7 @@ AS $$
 $$;
 
 -- Triggers of users, and the read-only mark unless this rebuild set it.
-CREATE FUNCTION hologres.is_carried(g pg_trigger, id text) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.is_carried(g pg_trigger, id text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT NOT g.tgisinternal AND g.tgname NOT LIKE 'tmp\_rebuild\_%'
@@ -257,7 +263,7 @@ AS $$
 $$;
 
 -- What came to hang on the table since the submit may be what cannot be carried over.
-CREATE FUNCTION hologres.check_swap(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.check_swap(id text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -275,7 +281,7 @@ BEGIN
 END $$;
 
 -- What the copy can be given before it has its name, beside the writers. The server keeps pg_attver itself.
-CREATE FUNCTION hologres.copy_statements(id text) RETURNS TABLE (role text, statement text)
+CREATE OR REPLACE FUNCTION hologres.copy_statements(id text) RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -316,7 +322,7 @@ BEGIN
 END $$;
 
 -- The swap. Names: `target` is the table's, before and after.
-CREATE FUNCTION hologres.swap_statements(id text) RETURNS TABLE (role text, statement text)
+CREATE OR REPLACE FUNCTION hologres.swap_statements(id text) RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -569,7 +575,7 @@ BEGIN
 END $$;
 
 -- Column list and row filter of a table in a publication (PostgreSQL 15 and later have them).
-CREATE FUNCTION hologres.publication_columns(rel oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.publication_columns(rel oid) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -582,7 +588,7 @@ BEGIN
     END IF;
     RETURN coalesce(' (' || list || ')', '');
 END $$;
-CREATE FUNCTION hologres.publication_filter(rel oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.publication_filter(rel oid) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -597,7 +603,7 @@ END $$;
 
 -- A transaction whose snapshot is older than the swap reads an empty table, or writes to rows that it
 -- does not see: it must start again. READ COMMITTED takes a new snapshot for each statement.
-CREATE FUNCTION hologres.refuse_old_snapshot() RETURNS trigger
+CREATE OR REPLACE FUNCTION hologres.refuse_old_snapshot() RETURNS trigger
     LANGUAGE plpgsql
 AS $$
 BEGIN
@@ -610,7 +616,7 @@ BEGIN
 END $$;
 
 -- Foreign keys that nobody has proved, which the swap keeps so.
-CREATE FUNCTION hologres.note_unproved(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.note_unproved(id text) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE hologres.rebuild r SET plan = plan || jsonb_build_object('unproved', (
@@ -628,7 +634,7 @@ AS $$
 $$;
 
 -- In the transaction of the owners' statements, before them: what our tables say of the table.
-CREATE FUNCTION hologres.take_swap(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.take_swap(id text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -654,7 +660,7 @@ BEGIN
 END $$;
 
 -- The log and its functions.
-CREATE FUNCTION hologres.drop_log_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.drop_log_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
     SELECT format('DROP TABLE hologres.%I', c.relname) FROM pg_class c
@@ -665,7 +671,7 @@ AS $$
 $$;
 
 -- Triggers of the rebuild on partitions, of those too that were detached meanwhile.
-CREATE FUNCTION hologres.child_trigger_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.child_trigger_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
     SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid))
@@ -677,7 +683,7 @@ $$;
 
 -- What is left to do once the swap is visible, each in a transaction of its own. wait: a lock is tried
 -- for as often as needed.
-CREATE FUNCTION hologres.after_statements(id text) RETURNS TABLE (role text, statement text)
+CREATE OR REPLACE FUNCTION hologres.after_statements(id text) RETURNS TABLE (role text, statement text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
     SELECT pg_get_userbyid(o.relowner)::text, format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
@@ -709,7 +715,7 @@ AS $$
     SELECT NULL, s FROM hologres.drop_log_statements(id) s
 $$;
 
--- With the things of a copy.
+-- Statements that remove what the rebuild left in the database.
 CREATE OR REPLACE FUNCTION hologres.cleanup_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
 AS $$
@@ -742,7 +748,7 @@ AS $$
 $$;
 
 -- Starts again with another copy: what the rebuild made goes, and its steps are open again.
-CREATE FUNCTION hologres.start_again(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.start_again(id text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -760,20 +766,7 @@ BEGIN
      WHERE query_id = id AND step_id > 1;
 END $$;
 
-REVOKE ALL ON FUNCTION hologres.create_copy_body(text), hologres.take_copy(text, jsonb),
-    hologres.log_statements(text), hologres.capture_statements(text),
-    hologres.is_captured(text), hologres.check_swap(text), hologres.partition_list(text),
-    hologres.partitions_block(text, text), hologres.partitions_body(text), hologres.cut_slices(text),
-    hologres.order_of(text), hologres.open_rows(text), hologres.insert_parts(text), hologres.slice_body(text, integer),
-    hologres.round_body(text, boolean), hologres.reload_body(text), hologres.missing_indexes(text),
-    hologres.lock_statements(text), hologres.copy_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text),
-    hologres.check_versions(oid[], text), hologres.check_round(), hologres.end_step(text, integer),
-    hologres.check_ran(integer),
-    hologres.lock_holders(oid, boolean),
-    hologres.after_statements(text), hologres.drop_log_statements(text), hologres.start_again(text)
-    FROM PUBLIC;
-
--- With the end of the read-only mark that binlog_mode set.
+-- The whole of it, with the end of the read-only mark that binlog_mode set.
 CREATE OR REPLACE FUNCTION hologres.in_place_body(id text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -785,3 +778,17 @@ AS $$
                          WHERE r.query_id = id AND g.tgname LIKE 'hologres\_readonly%'
                            AND NOT hologres.is_carried(g, id)))
 $$;
+
+REVOKE ALL ON FUNCTION hologres.create_copy_body(text), hologres.take_copy(text, jsonb),
+    hologres.log_statements(text), hologres.capture_statements(text),
+    hologres.is_captured(text), hologres.check_swap(text), hologres.partition_list(text),
+    hologres.partitions_block(text, text), hologres.partitions_body(text), hologres.cut_slices(text),
+    hologres.order_of(text), hologres.open_rows(text), hologres.insert_parts(text), hologres.slice_body(text, integer),
+    hologres.round_body(text, boolean), hologres.reload_body(text), hologres.missing_indexes(text),
+    hologres.lock_statements(text), hologres.copy_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text),
+    hologres.check_versions(oid[], text), hologres.check_round(), hologres.end_step(text, integer),
+    hologres.check_ran(integer),
+    hologres.lock_holders(oid, boolean),
+    hologres.after_statements(text), hologres.drop_log_statements(text), hologres.start_again(text),
+    hologres.cleanup_statements(text), hologres.in_place_body(text)
+    FROM PUBLIC;

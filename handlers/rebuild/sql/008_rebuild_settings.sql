@@ -1,8 +1,9 @@
+-- revision 2
 -- rebuild_guc_<name>: settings of memory and parallelism for the work of one rebuild. Hologres, "REBUILD";
 -- spec/rebuild.md section 1.4. Which of them are taken, read_options says.
 
 -- Rows of tasks can be written by hand; what is set for the service's own session is looked at again.
-CREATE FUNCTION hologres.allowed_settings() RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.allowed_settings() RETURNS text[]
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT '{work_mem,maintenance_work_mem,hash_mem_multiplier,temp_buffers,
@@ -12,7 +13,7 @@ AS $$
 $$;
 
 -- For statements that a job sends itself: the building of indexes.
-CREATE FUNCTION hologres.setting_statements(id text, is_local boolean) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.setting_statements(id text, is_local boolean) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('SET %s %I = %L', CASE WHEN is_local THEN 'LOCAL' ELSE '' END, key, value)
@@ -20,15 +21,4 @@ AS $$
      WHERE t.task_id = id AND key = ANY (hologres.allowed_settings())
 $$;
 
-CREATE OR REPLACE FUNCTION hologres.author_settings(id text) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce(string_agg(format('PERFORM pg_catalog.set_config(%L, %L, true);', key, value),
-                               E'\n' ORDER BY key), '')
-           || format(E'\nPERFORM pg_catalog.set_config(''search_path'', %L, true);',
-                     (SELECT params ->> 'search_path' FROM pgveneer.task WHERE task_id = id))
-      FROM pgveneer.task t, jsonb_each_text(coalesce(t.params -> 'settings', '{}')
-                                            || coalesce(t.params #> '{options,settings}', '{}')) e
-     WHERE t.task_id = id
-$$;
 REVOKE ALL ON FUNCTION hologres.setting_statements(text, boolean) FROM PUBLIC;

@@ -1,3 +1,4 @@
+-- revision 2
 -- Rebuilds of tables that are partitioned already: their partitions while the rows are copied. spec/rebuild.md
 -- section 1.2, "check_additional_child_table" and the two steps behind it; spec/decisions.md, "REBUILD".
 --
@@ -13,7 +14,7 @@
 -- somewhere in the source. A table without key is read-only; when its partitions change, the rebuild starts again.
 
 -- What is attached now. mark is NULL where the triggers have not been made yet.
-CREATE FUNCTION hologres.attached_children(id text)
+CREATE OR REPLACE FUNCTION hologres.attached_children(id text)
     RETURNS TABLE (relid oid, parent oid, level integer, kind "char", bound text, mark oid)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
@@ -25,7 +26,7 @@ AS $$
      WHERE r.query_id = id AND t.level > 0
 $$;
 
-CREATE FUNCTION hologres.children_came(id text) RETURNS TABLE (relid oid, parent oid, level integer,
+CREATE OR REPLACE FUNCTION hologres.children_came(id text) RETURNS TABLE (relid oid, parent oid, level integer,
                                                                kind "char", bound text, mark oid)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
@@ -34,7 +35,7 @@ AS $$
                           AND (c.relid, c.mark, c.bound) = (a.relid, a.mark, a.bound))
 $$;
 
-CREATE FUNCTION hologres.children_gone(id text) RETURNS SETOF hologres.rebuild_child
+CREATE OR REPLACE FUNCTION hologres.children_gone(id text) RETURNS SETOF hologres.rebuild_child
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT c.* FROM hologres.rebuild_child c WHERE c.query_id = id
@@ -42,25 +43,26 @@ AS $$
                         WHERE (c.relid, c.mark, c.bound) = (a.relid, a.mark, a.bound))
 $$;
 
-CREATE FUNCTION hologres.children_known(id text) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.children_known(id text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT NOT EXISTS (SELECT FROM hologres.children_came(id))
        AND NOT EXISTS (SELECT FROM hologres.children_gone(id))
 $$;
 
--- Whether what was copied so far is followed. A table without key cannot take up a partition that came.
-CREATE FUNCTION hologres.is_followed(id text) RETURNS boolean
+-- Whether what was copied so far is followed; not what an earlier version copied, which has no files. A table without key cannot take up a partition that came.
+CREATE OR REPLACE FUNCTION hologres.is_followed(id text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT CASE WHEN r.capture = 'readonly' THEN hologres.is_readonly(r.relid) AND hologres.children_known(id)
                 WHEN r.waits THEN hologres.is_readonly(r.relid)
                 ELSE hologres.is_captured(id) END
+           AND NOT EXISTS (SELECT FROM hologres.rebuild_slice s WHERE s.query_id = id AND s.file = '')
       FROM hologres.rebuild r WHERE r.query_id = id
 $$;
 
 -- Attaching and detaching wait for these locks, and nobody else.
-CREATE FUNCTION hologres.hold_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.hold_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -71,7 +73,7 @@ AS $$
 $$;
 
 -- Raises an error that is tried again.
-CREATE FUNCTION hologres.check_children(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.check_children(id text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
@@ -81,7 +83,7 @@ BEGIN
 END $$;
 
 -- Partitions that ALTER TABLE ... DETACH PARTITION CONCURRENTLY has not let go yet: they would go with the old table.
-CREATE FUNCTION hologres.check_detached(rel oid) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.check_detached(rel oid) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -96,7 +98,7 @@ BEGIN
 END $$;
 
 -- TRUNCATE of a partition alone is nothing that its parent's triggers see.
-CREATE FUNCTION hologres.truncate_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.truncate_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -111,7 +113,7 @@ AS $$
 $$;
 
 -- Where the keys of `source`, whose key columns have these names, are logged.
-CREATE FUNCTION hologres.log_keys(id text, names text[], source text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.log_keys(id text, names text[], source text) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -122,7 +124,7 @@ AS $$
 $$;
 
 -- The counterpart of a partition in a copy that is divided as the source; of the source itself: the copy.
-CREATE FUNCTION hologres.child_copy_name(id text, rel oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.child_copy_name(id text, rel oid) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -131,7 +133,7 @@ AS $$
 $$;
 
 -- CREATE TABLE of such a counterpart. options: of the task; space: of the task, else as the partition's.
-CREATE FUNCTION hologres.child_statement(id text, child oid, parent oid, bound text, options text, space text)
+CREATE OR REPLACE FUNCTION hologres.child_statement(id text, child oid, parent oid, bound text, options text, space text)
     RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
@@ -149,7 +151,7 @@ $$;
 
 -- By the owner: what makes the copy and the log follow the partitions as they are now. Before the first
 -- slice is cut nothing has to be logged.
-CREATE FUNCTION hologres.children_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.children_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -202,12 +204,12 @@ BEGIN
     END IF;
 END $$;
 
-CREATE FUNCTION hologres.children_body(id text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.children_body(id text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$ SELECT hologres.as_body(ARRAY(SELECT s FROM hologres.children_statements(id) s)) $$;
 
 -- In the same transaction: they are known from here on. What is shown of it: the number of those that came.
-CREATE FUNCTION hologres.take_children(id text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.take_children(id text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE

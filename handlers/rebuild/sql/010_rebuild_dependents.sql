@@ -1,3 +1,4 @@
+-- revision 2
 -- What depends on a table and is not part of it: views, functions, rules and policies of other tables.
 -- spec/rebuild.md section 4.3.
 --
@@ -11,7 +12,7 @@
 
 -- What depends on one object that moves: the table, its row type, a sequence of it, or something that is made
 -- anew. changed: columns of the table whose type changes.
-CREATE FUNCTION hologres.direct_dependents(of_class oid, of_id oid, rel oid, changed text[])
+CREATE OR REPLACE FUNCTION hologres.direct_dependents(of_class oid, of_id oid, rel oid, changed text[])
     RETURNS SETOF hologres.dependent
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -64,7 +65,7 @@ $$;
 
 -- All of them, and what depends on those that are made anew. stays: the table keeps its oid, and only views of
 -- columns that change are in the way.
-CREATE FUNCTION hologres.dependents_of(rel oid, changed text[], stays boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION hologres.dependents_of(rel oid, changed text[], stays boolean DEFAULT false)
     RETURNS SETOF hologres.dependent
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -119,7 +120,7 @@ BEGIN
 END $$;
 
 -- The columns that get another type: by the actions, or, once there is a copy, by what it has.
-CREATE FUNCTION hologres.changed_columns(rel oid, actions jsonb, copy oid DEFAULT NULL) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.changed_columns(rel oid, actions jsonb, copy oid DEFAULT NULL) RETURNS text[]
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(array_agg(DISTINCT a ->> 'column'), '{}') FROM jsonb_array_elements(actions) a
@@ -130,7 +131,7 @@ AS $$
 $$;
 
 -- What can be neither replaced nor made anew.
-CREATE FUNCTION hologres.dependent_problems(rel oid, actions jsonb, stays boolean) RETURNS SETOF hologres.problem
+CREATE OR REPLACE FUNCTION hologres.dependent_problems(rel oid, actions jsonb, stays boolean) RETURNS SETOF hologres.problem
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -163,7 +164,7 @@ BEGIN
 END $$;
 
 -- Reasons against making it anew; NULL: there are none.
-CREATE FUNCTION hologres.why_not_anew(d hologres.dependent) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.why_not_anew(d hologres.dependent) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
@@ -183,7 +184,7 @@ $$;
 -- Statements -----------------------------------------------------------------------------------------
 
 -- Everybody but the owner loses what default privileges gave on a new object; PUBLIC, too. By the owner.
-CREATE FUNCTION hologres.strip_grants(kind text, name text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.strip_grants(kind text, name text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -198,7 +199,7 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE FUNCTION hologres.policy_expressions(p pg_policy) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.policy_expressions(p pg_policy) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', '')
@@ -206,7 +207,7 @@ AS $$
 $$;
 
 -- Security labels of an object and, for a relation, of its columns.
-CREATE FUNCTION hologres.label_statements(kind text, name text, class oid, id oid) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.label_statements(kind text, name text, class oid, id oid) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('SECURITY LABEL FOR %I ON %s %s IS %L', l.provider,
@@ -216,7 +217,7 @@ AS $$
      WHERE l.classoid = class AND l.objoid = id ORDER BY l.objsubid, l.provider
 $$;
 
-CREATE FUNCTION hologres.rule_statements(rule oid) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.rule_statements(rule oid) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
     SELECT pg_get_ruledef(rule)
@@ -231,7 +232,7 @@ AS $$
 $$;
 
 -- The statement with which a view reads what its tables' names mean now.
-CREATE FUNCTION hologres.view_statement(view oid, verb text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.view_statement(view oid, verb text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
     SELECT format('%s VIEW %s%s AS %s', verb, hologres.qualified_name(view),
@@ -240,7 +241,7 @@ AS $$
 $$;
 
 -- A view that was dropped, with all that it had.
-CREATE FUNCTION hologres.new_view_statements(view oid) RETURNS TABLE (role text, statement text)
+CREATE OR REPLACE FUNCTION hologres.new_view_statements(view oid) RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -274,11 +275,11 @@ BEGIN
 END $$;
 
 -- Bodies are not read where they stand as text: their names are looked up when they run.
-CREATE FUNCTION hologres.function_statement(func oid, definition text) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.function_statement(func oid, definition text) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT 'SET LOCAL check_function_bodies = off; ' || definition $$;
 
-CREATE FUNCTION hologres.new_function_statements(func oid) RETURNS TABLE (role text, statement text)
+CREATE OR REPLACE FUNCTION hologres.new_function_statements(func oid) RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -298,7 +299,7 @@ BEGIN
 END $$;
 
 -- A function whose body holds on to nothing.
-CREATE FUNCTION hologres.hollow_statement(func oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.hollow_statement(func oid) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -309,7 +310,7 @@ BEGIN
 END $$;
 
 -- Before the table changes: what would be in the way goes.
-CREATE FUNCTION hologres.release_statements(rel oid, changed text[], stays boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION hologres.release_statements(rel oid, changed text[], stays boolean DEFAULT false)
     RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -347,7 +348,7 @@ BEGIN
 END $$;
 
 -- Once the table has its name and columns: what was dropped, in the order in which it can be made.
-CREATE FUNCTION hologres.renew_statements(rel oid, changed text[], stays boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION hologres.renew_statements(rel oid, changed text[], stays boolean DEFAULT false)
     RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -365,7 +366,7 @@ BEGIN
 END $$;
 
 -- In the end: what is written again in its place.
-CREATE FUNCTION hologres.rewrite_statements(rel oid, changed text[], stays boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION hologres.rewrite_statements(rel oid, changed text[], stays boolean DEFAULT false)
     RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -396,7 +397,7 @@ END $$;
 -- Is there a meaning with the new types? --------------------------------------------------------------
 
 -- What a definition says when its schemas are on the search_path: then the names in them stand alone.
-CREATE FUNCTION hologres.text_in(path text, d hologres.dependent) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.text_in(path text, d hologres.dependent) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -437,7 +438,7 @@ END $$;
 -- Reads the definitions once more where the table of the same name is `probe`, a temporary one that has the new
 -- types; whoever calls takes back what it makes. Names that the caller may not see, or that are there twice,
 -- prove nothing; neither do functions of the row type, since the probe has another one.
-CREATE FUNCTION hologres.try_dependents(rel oid, probe oid, actions jsonb) RETURNS SETOF hologres.problem
+CREATE OR REPLACE FUNCTION hologres.try_dependents(rel oid, probe oid, actions jsonb) RETURNS SETOF hologres.problem
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -479,7 +480,7 @@ END $$;
 -- Foreign keys -----------------------------------------------------------------------------------------
 
 -- Those of columns that are added. Their tables are looked up as the author's session would.
-CREATE FUNCTION hologres.added_keys(actions jsonb, path text)
+CREATE OR REPLACE FUNCTION hologres.added_keys(actions jsonb, path text)
     RETURNS TABLE (column_name text, name text, other oid, shown text, clause text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -500,7 +501,7 @@ BEGIN
 END $$;
 
 -- Proved after the table has them: a proof takes as long as reading the table.
-CREATE FUNCTION hologres.added_key_statements(rel oid, target text, actions jsonb, path text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.added_key_statements(rel oid, target text, actions jsonb, path text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('ALTER TABLE %s ADD %sFOREIGN KEY (%I) REFERENCES %s %s NOT VALID', target,
@@ -511,7 +512,7 @@ $$;
 
 -- A foreign key of a partitioned table cannot be added without proof, but those of its partitions can. Once
 -- these are proved, that of the parent takes them over without reading a row. By the owner.
-CREATE FUNCTION hologres.add_leaf_keys(parent text, name text, definition text) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.add_leaf_keys(parent text, name text, definition text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -524,7 +525,7 @@ END $$;
 
 -- Tries a foreign key between empty tables: `probe`, which is as the table will be, and one like the other table,
 -- on whose side the statement stands or not. Nothing of it stays. NULL: PostgreSQL takes it, or nothing is known.
-CREATE FUNCTION hologres.try_key(probe oid, other oid, is_self boolean, statement text) RETURNS hologres.problem
+CREATE OR REPLACE FUNCTION hologres.try_key(probe oid, other oid, is_self boolean, statement text) RETURNS hologres.problem
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 BEGIN
@@ -544,7 +545,7 @@ EXCEPTION
 END $$;
 
 -- The foreign keys that the table will have, both ways, as far as the actions concern them.
-CREATE FUNCTION hologres.try_keys(rel oid, probe oid, actions jsonb, path text) RETURNS SETOF hologres.problem
+CREATE OR REPLACE FUNCTION hologres.try_keys(rel oid, probe oid, actions jsonb, path text) RETURNS SETOF hologres.problem
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -583,7 +584,7 @@ BEGIN
 END $$;
 
 -- What the catalogs say of them.
-CREATE FUNCTION hologres.key_problems_of(rel oid, actions jsonb, path text) RETURNS SETOF hologres.problem
+CREATE OR REPLACE FUNCTION hologres.key_problems_of(rel oid, actions jsonb, path text) RETURNS SETOF hologres.problem
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -633,7 +634,7 @@ END $$;
 -- In place -----------------------------------------------------------------------------------------------
 
 -- Views in the way of a type go before the table is changed, and come back behind.
-CREATE FUNCTION hologres.in_place_locks(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.in_place_locks(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
     (SELECT format('ALTER VIEW %s OWNER TO %I', hologres.qualified_name(d.id), pg_get_userbyid(d.owner))
@@ -643,13 +644,13 @@ AS $$
     SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(relid))
       FROM hologres.rebuild WHERE query_id = id
 $$;
-CREATE FUNCTION hologres.in_place_before(id text) RETURNS TABLE (role text, statement text)
+CREATE OR REPLACE FUNCTION hologres.in_place_before(id text) RETURNS TABLE (role text, statement text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT s.* FROM hologres.rebuild r, hologres.release_statements(r.relid, hologres.task_changes(id), true) s
      WHERE r.query_id = id
 $$;
-CREATE FUNCTION hologres.in_place_behind(id text) RETURNS TABLE (role text, statement text)
+CREATE OR REPLACE FUNCTION hologres.in_place_behind(id text) RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

@@ -1,3 +1,4 @@
+-- revision 2
 -- Rebuilds of tables that are partitioned already: what is checked of their partitions, and what the swap does with
 -- them. spec/rebuild.md section 1.2; spec/decisions.md, "REBUILD": children take the parent's properties.
 --
@@ -5,7 +6,7 @@
 -- grants and replica identity. Elsewhere partitions are named after their values, or as the one with the same bound.
 
 -- What hangs on a partition alone and would be lost. way: hologres.partition_way
-CREATE FUNCTION hologres.child_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
+CREATE OR REPLACE FUNCTION hologres.child_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -76,7 +77,7 @@ BEGIN
 END $$;
 
 -- What partitions have alone and lose: children take the parent's properties.
-CREATE FUNCTION hologres.tell_children(rel oid) RETURNS void
+CREATE OR REPLACE FUNCTION hologres.tell_children(rel oid) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -105,7 +106,7 @@ END $$;
 -- Names -----------------------------------------------------------------------------------------------
 
 -- A free name near base, in a schema where these objects leave their names and these names are taken.
-CREATE FUNCTION hologres.next_name(schema oid, base text, leaving oid[], taken text[]) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.next_name(schema oid, base text, leaving oid[], taken text[]) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
@@ -121,7 +122,7 @@ BEGIN
 END $$;
 
 -- The partition of the source whose place one of the copy takes.
-CREATE FUNCTION hologres.find_counterpart(id text, child oid) RETURNS oid
+CREATE OR REPLACE FUNCTION hologres.find_counterpart(id text, child oid) RETURNS oid
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT coalesce((SELECT k.relid FROM hologres.rebuild_child k WHERE k.query_id = id AND k.copy = child), (
@@ -134,7 +135,7 @@ AS $$
 $$;
 
 -- The index of a partition of the source in whose place one of the copy is.
-CREATE FUNCTION hologres.find_index_name(plan jsonb, counterpart oid, index oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.find_index_name(plan jsonb, counterpart oid, index oid) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT o.relname::text FROM jsonb_array_elements(plan -> 'indexes') p
@@ -145,7 +146,7 @@ AS $$
 $$;
 
 -- Every partition of the copy and its indexes, with the names that they get.
-CREATE FUNCTION hologres.child_names(id text)
+CREATE OR REPLACE FUNCTION hologres.child_names(id text)
     RETURNS TABLE (kind text, relid oid, schema text, tmp text, name text, counterpart oid)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
@@ -204,7 +205,7 @@ END $$;
 -- The swap ----------------------------------------------------------------------------------------------
 
 -- The partitions of the former table give their names up.
-CREATE FUNCTION hologres.old_children_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.old_children_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -220,7 +221,7 @@ AS $$
 $$;
 
 -- Those of a former table that is kept: read-only, and no triggers of the rebuild.
-CREATE FUNCTION hologres.kept_children_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.kept_children_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -237,7 +238,7 @@ AS $$
 $$;
 
 -- The partitions of the copy become those of the table.
-CREATE FUNCTION hologres.new_children_statements(id text) RETURNS TABLE (role text, statement text)
+CREATE OR REPLACE FUNCTION hologres.new_children_statements(id text) RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -286,7 +287,7 @@ BEGIN
 END $$;
 
 -- REPLICA IDENTITY of a partition: its counterpart's, else the table's. NULL: the default.
-CREATE FUNCTION hologres.child_identity(id text, here text, child oid, counterpart oid) RETURNS text
+CREATE OR REPLACE FUNCTION hologres.child_identity(id text, here text, child oid, counterpart oid) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -304,7 +305,7 @@ AS $$
       FROM hologres.rebuild r JOIN pg_class o ON o.oid = coalesce(counterpart, r.relid) WHERE r.query_id = id
 $$;
 
-CREATE FUNCTION hologres.becomes_logical(id text) RETURNS boolean
+CREATE OR REPLACE FUNCTION hologres.becomes_logical(id text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT hologres.is_logical(r.relid)
@@ -314,7 +315,7 @@ AS $$
 $$;
 
 -- Against snapshots older than the swap, which is the transaction at hand.
-CREATE FUNCTION hologres.guard_statements(target text) RETURNS text[]
+CREATE OR REPLACE FUNCTION hologres.guard_statements(target text) RETURNS text[]
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     SELECT ARRAY[format('CREATE TRIGGER tmp_rebuild_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON '
@@ -324,7 +325,7 @@ AS $$
 $$;
 
 -- DEFAULT partitions on each level of a table that is LOGICAL from now on, where it has none.
-CREATE FUNCTION hologres.default_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.default_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$
@@ -357,7 +358,7 @@ BEGIN
 END $$;
 
 -- The guard goes when the last old snapshot has gone.
-CREATE FUNCTION hologres.unguard_statements(id text) RETURNS SETOF text
+CREATE OR REPLACE FUNCTION hologres.unguard_statements(id text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     SET quote_all_identifiers = off
 AS $$

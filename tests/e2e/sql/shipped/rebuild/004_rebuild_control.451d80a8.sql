@@ -1,0 +1,186 @@
+-- rebuild_progress, SUSPEND, RESUME, hg_clean_rebuild_tmp_tables, and what pg_task_pause, _resume and
+-- _remove mean for a rebuild. Hologres, "REBUILD"; spec/rebuild.md sections 1.5, 1.6, 4.4.
+
+-- The caller's rebuild, or the error that pg_task_* raise.
+CREATE FUNCTION hologres.find_task(id text) RETURNS pgveneer.task
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pgveneer.task;
+BEGIN
+    SELECT * INTO t FROM pgveneer.task WHERE task_id = id AND category = 'REBUILD';
+    IF FOUND THEN
+        RETURN t;
+    ELSIF pgveneer.task_exists(id) THEN
+        RAISE EXCEPTION 'permission denied for task "%"', id USING ERRCODE = '42501';
+    END IF;
+    RAISE EXCEPTION 'task "%" does not exist', id USING ERRCODE = '42704';
+END $$;
+
+CREATE FUNCTION hologres.rebuild_progress(query_id text)
+    RETURNS TABLE (job_name text, step_id integer, step text, status text, progress text,
+                   start_time timestamptz, end_time timestamptz, queryid text, pid integer,
+                   message text)
+    LANGUAGE plpgsql STABLE STRICT ROWS 11 SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pgveneer.task := hologres.find_task(query_id);
+    r hologres.rebuild;
+    at integer; -- the step that a user suspended
+BEGIN
+    SELECT * INTO r FROM hologres.rebuild b WHERE b.query_id = t.task_id;
+    IF t.state = 'paused' AND NOT (r.waits AND NOT r.resumed) THEN
+        SELECT coalesce(min(s.step_id) FILTER (WHERE s.status = 'doing'),
+                        min(s.step_id) FILTER (WHERE s.status IS NULL AND s.progress <> '-'))
+          INTO at FROM hologres.rebuild_step s WHERE s.query_id = t.task_id;
+    END IF;
+    RETURN QUERY
+        SELECT s.query_id, s.step_id, s.step,
+               CASE s.step_id WHEN at THEN 'error' ELSE s.status END,
+               s.progress, s.start_time, s.end_time,
+               CASE WHEN s.attempt > 0 THEN s.query_id || '_' || s.step_id || '_' || s.attempt END,
+               s.pid, CASE s.step_id WHEN at THEN 'CANCEL: suspended by user' ELSE s.message END
+          FROM hologres.rebuild_step s WHERE s.query_id = t.task_id ORDER BY s.step_id;
+END $$;
+
+CREATE FUNCTION hologres.refuse_ended(id text, state text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF state = 'done' THEN
+        RAISE EXCEPTION 'task "%" has ended', id USING ERRCODE = '55000';
+    END IF;
+END $$;
+
+CREATE PROCEDURE hologres.rebuild_suspend(id text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pgveneer.task := hologres.find_task(id);
+BEGIN
+    PERFORM hologres.refuse_ended(id, t.state);
+    PERFORM pgveneer.pg_task_pause(id);
+END $$;
+
+CREATE PROCEDURE hologres.rebuild_resume(id text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pgveneer.task := hologres.find_task(id);
+BEGIN
+    PERFORM hologres.refuse_ended(id, t.state);
+    IF t.state = 'active' THEN
+        RAISE NOTICE 'task "%" is running', id;
+        RETURN;
+    END IF;
+    PERFORM pgveneer.pg_task_resume(id);
+END $$;
+
+-- A pause that binlog_mode asked for is over with the first resume.
+CREATE FUNCTION hologres.rebuild_task_resumed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE hologres.rebuild SET resumed = true WHERE query_id = NEW.task_id AND waits;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER rebuild_task_resumed AFTER UPDATE OF state ON pgveneer.task
+    FOR EACH ROW WHEN (NEW.category = 'REBUILD' AND OLD.state = 'paused' AND NEW.state = 'active')
+    EXECUTE FUNCTION hologres.rebuild_task_resumed();
+
+-- Drops what a rebuild made: triggers on the table, the copy, the log. Any number of times, in any
+-- state. It runs as the service role (what it drops belongs to the log's and the table's owners) and
+-- drops nothing that is not named in the rebuild's row. The read-only mark stays: it is the user's to
+-- take away. A job that still works on it is ended first.
+CREATE FUNCTION hologres.rebuild_drop(id text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '200ms' SET quote_all_identifiers = off
+AS $$
+DECLARE
+    statement text;
+    tries integer := 0;
+BEGIN
+    LOOP
+        PERFORM pg_terminate_backend(a.pid) FROM pgveneer.task t JOIN pg_stat_activity a
+             ON a.pid = t.work_pid AND a.backend_start = t.work_start
+          WHERE t.task_id = id AND a.pid <> pg_backend_pid();
+        BEGIN
+            FOR statement IN SELECT s FROM hologres.cleanup_statements(id) s LOOP
+                EXECUTE statement;
+            END LOOP;
+            EXIT;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            tries := tries + 1;
+            IF tries >= 50 THEN
+                RAISE;
+            END IF;
+            PERFORM pg_sleep(0.05);
+        END;
+    END LOOP;
+    DELETE FROM hologres.rebuild_slice WHERE query_id = id;
+    UPDATE hologres.rebuild SET cleaned = true, new_relid = NULL WHERE query_id = id;
+END $$;
+
+-- Statements that remove what the rebuild left in the database.
+CREATE FUNCTION hologres.cleanup_statements(id text) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT format('DROP INDEX %s', hologres.qualified_name(x.indexrelid))
+      FROM hologres.rebuild r JOIN pg_index x ON x.indrelid = r.relid
+      JOIN pg_class i ON i.oid = x.indexrelid
+     WHERE r.query_id = id AND i.relname LIKE 'tmp\_rebuild\_' || id || '\_%'
+    UNION ALL
+    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', hologres.qualified_name(c.conrelid), c.conname)
+      FROM hologres.rebuild r JOIN pg_constraint c ON c.conrelid = r.relid
+     WHERE r.query_id = id AND c.contype = 'c' AND c.conname LIKE 'tmp\_rebuild\_' || id || '\_%'
+$$;
+REVOKE ALL ON FUNCTION hologres.cleanup_statements(text), hologres.rebuild_drop(text) FROM PUBLIC;
+
+-- hg_clean_rebuild_tmp_tables is a row that is asked for and never stored: row security says who may
+-- ask, and the trigger, a definer, does the work.
+CREATE TABLE hologres.clean_request (query_id text);
+ALTER TABLE hologres.clean_request ENABLE ROW LEVEL SECURITY;
+CREATE POLICY ask ON hologres.clean_request FOR INSERT WITH CHECK (
+    EXISTS (SELECT FROM pgveneer.task t WHERE t.task_id = query_id AND pgveneer.is_mine(t.owner)));
+GRANT INSERT ON hologres.clean_request TO PUBLIC;
+
+CREATE FUNCTION hologres.rebuild_clean() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pgveneer.task;
+BEGIN
+    SELECT * INTO t FROM pgveneer.task WHERE task_id = NEW.query_id FOR NO KEY UPDATE;
+    IF t.state = 'active' THEN
+        RAISE EXCEPTION 'task "%" is running', NEW.query_id
+            USING ERRCODE = '55000', HINT = 'SUSPEND it first.';
+    END IF;
+    PERFORM hologres.rebuild_drop(NEW.query_id);
+    UPDATE pgveneer.task SET state = 'done', last_log = 'cleaned up'
+     WHERE task_id = NEW.query_id AND state <> 'done';
+    DELETE FROM hologres.clean_request WHERE query_id = NEW.query_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER rebuild_clean AFTER INSERT ON hologres.clean_request
+    FOR EACH ROW EXECUTE FUNCTION hologres.rebuild_clean();
+
+CREATE PROCEDURE hologres.hg_clean_rebuild_tmp_tables(query_id text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pgveneer.task := hologres.find_task(query_id);
+BEGIN
+    INSERT INTO hologres.clean_request (query_id) VALUES (t.task_id);
+END $$;
+
+-- pg_task_remove is SUSPEND and clean.
+CREATE FUNCTION hologres.rebuild_task_removed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM hologres.rebuild_drop(OLD.task_id);
+    DELETE FROM hologres.rebuild WHERE query_id = OLD.task_id;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER rebuild_task_removed BEFORE DELETE ON pgveneer.task
+    FOR EACH ROW WHEN (OLD.category = 'REBUILD') EXECUTE FUNCTION hologres.rebuild_task_removed();

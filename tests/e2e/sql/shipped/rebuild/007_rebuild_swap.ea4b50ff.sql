@@ -1,0 +1,697 @@
+-- The swap of a copied table: what may hang on a table, and the statements that carry it over.
+-- spec/rebuild.md sections 4.2 (step 5) and 4.3.
+--
+-- Everything is read from the catalogs at each attempt and run under the locks that it needs; before the
+-- commit surroundings_of says whether it is still the same. Each statement has the role that it runs as.
+
+-- Views that read the table, nearest first. Those above them are not touched: a view that is replaced
+-- keeps its oid.
+CREATE FUNCTION hologres.views_of(rel oid) RETURNS TABLE (view oid, owner oid)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT DISTINCT v.oid, v.relowner FROM pg_depend d
+      JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
+     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+       AND d.refobjid = rel AND v.relkind = 'v' AND r.rulename = '_RETURN'
+$$;
+
+-- Reasons against copying the rows.
+CREATE OR REPLACE FUNCTION hologres.copy_problems(rel oid, actions jsonb) RETURNS SETOF hologres.problem
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c pg_class := (SELECT c FROM pg_class c WHERE c.oid = rel);
+    service oid := (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgveneer');
+    may text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET'
+                     ELSE 'MEMBER' END;
+    changed text[] := ARRAY(SELECT a ->> 'column' FROM jsonb_array_elements(actions) a
+                             WHERE a ->> 'do' = 'type');
+    parts text[] := hologres.partition_columns(rel, actions);
+    found record;
+BEGIN
+    IF c.relkind = 'p' THEN
+        RETURN NEXT ('0A000', 'rebuilds of partitioned tables that copy the rows come with a later '
+                              'release', '')::hologres.problem;
+    END IF;
+    IF c.relkind = 'r' AND parts IS NOT NULL THEN
+        FOR found IN SELECT p AS name FROM unnest(parts) p
+                      LEFT JOIN pg_attribute a ON a.attrelid = rel AND a.attname = p AND a.attnum > 0
+                     WHERE a.attnum IS NULL OR a.attgenerated <> '' LOOP
+            RETURN NEXT ('0A000', format('column "%s" cannot be a partition key: it is generated or added by '
+                         'the same statement', found.name), '')::hologres.problem;
+        END LOOP;
+        FOR found IN SELECT conname FROM pg_constraint WHERE conrelid = rel AND contype = 'f' LOOP
+            RETURN NEXT ('0A000', format('foreign key "%s" cannot be carried over to a partitioned table yet',
+                         found.conname), 'Drop it, and add it again after the rebuild.')::hologres.problem;
+        END LOOP;
+    END IF;
+    IF NOT has_schema_privilege(c.relowner, c.relnamespace, 'CREATE') THEN
+        RETURN NEXT ('42501', format('role "%s", which owns the table, may not create tables in its schema',
+            pg_get_userbyid(c.relowner)), 'GRANT CREATE ON SCHEMA to it.')::hologres.problem;
+    END IF;
+    IF c.relforcerowsecurity AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles
+                                       WHERE oid = c.relowner) THEN
+        RETURN NEXT ('0A000', 'row security is forced on the owner of the table, too',
+                     'ALTER TABLE ... NO FORCE ROW LEVEL SECURITY allows the rebuild.')::hologres.problem;
+    END IF;
+    FOR found IN SELECT p.pubname FROM pg_publication p, pg_get_publication_tables(p.pubname) t
+                  WHERE t.relid = rel AND NOT EXISTS (SELECT FROM pg_publication_rel x
+                        WHERE x.prpubid = p.oid AND x.prrelid = rel) LOOP
+        RETURN NEXT ('0A000', format('publication "%s" would publish the copy, too', found.pubname),
+                     'It publishes all tables, or all of a schema.')::hologres.problem;
+    END LOOP;
+    FOR found IN SELECT k.conname, hologres.qualified_name(k.conrelid) AS name FROM pg_constraint k
+                   JOIN pg_class o ON o.oid = k.conrelid
+                  WHERE k.confrelid = rel AND k.contype = 'f' AND k.conparentid = 0
+                    AND o.relkind = 'p' LOOP
+        RETURN NEXT ('0A000', format('foreign key "%s" of partitioned table %s refers to the table',
+                     found.conname, found.name), 'Drop it, and add it again after the rebuild.')::hologres.problem;
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = rel) THEN
+        RETURN NEXT ('0A000', 'a subscription writes to the table', '')::hologres.problem;
+    END IF;
+    FOR found IN SELECT a ->> 'column' AS name FROM jsonb_array_elements(actions) a
+                  WHERE a ->> 'do' IN ('add', 'type') GROUP BY 1 HAVING count(*) > 1 LOOP
+        RETURN NEXT ('0A000', format('column "%s" is changed twice', found.name),
+                     'Write one action.')::hologres.problem;
+    END LOOP;
+    -- what depends on the table and is not carried over
+    FOR found IN
+        SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) AS what FROM pg_depend d
+         WHERE d.deptype IN ('n', 'a') AND (
+               d.refclassid = 'pg_class'::regclass AND d.refobjid = rel AND NOT (
+                      d.classid = 'pg_rewrite'::regclass AND EXISTS (
+                          SELECT FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class
+                           WHERE r.oid = d.objid AND (v.oid = rel OR v.relkind IN ('v', 'm')))
+                   OR d.classid IN ('pg_constraint'::regclass, 'pg_publication_rel'::regclass,
+                                    'pg_statistic_ext'::regclass)
+                   OR d.classid = 'pg_attrdef'::regclass AND EXISTS (
+                          SELECT FROM pg_attrdef WHERE oid = d.objid AND adrelid = rel)
+                   OR d.classid = 'pg_trigger'::regclass AND EXISTS (
+                          SELECT FROM pg_trigger WHERE oid = d.objid AND (tgrelid = rel OR tgisinternal))
+                   OR d.classid = 'pg_policy'::regclass AND EXISTS (
+                          SELECT FROM pg_policy WHERE oid = d.objid AND polrelid = rel)
+                   OR d.classid = 'pg_class'::regclass AND (d.objid = rel OR EXISTS (
+                          SELECT FROM pg_class WHERE oid = d.objid AND relkind IN ('i', 'I', 'S'))))
+               OR d.refclassid = 'pg_type'::regclass AND d.refobjid IN (
+                      c.reltype, (SELECT typarray FROM pg_type WHERE oid = c.reltype))
+                  AND NOT (d.classid = 'pg_type'::regclass)) LOOP
+        RETURN NEXT ('0A000', format('%s depends on the table and cannot be carried over', found.what),
+                     '')::hologres.problem;
+    END LOOP;
+    FOR found IN
+        SELECT DISTINCT hologres.qualified_name(v.view) AS name FROM hologres.views_of(rel) v
+          JOIN pg_rewrite r ON r.ev_class = v.view
+          JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+                          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = rel
+          JOIN pg_attribute a ON a.attrelid = rel AND a.attnum = d.refobjsubid
+         WHERE a.attname = ANY (changed) LOOP
+        RETURN NEXT ('0A000', format('view %s uses a column whose type changes', found.name),
+                     'Drop it, and create it again after the rebuild.')::hologres.problem;
+    END LOOP;
+    FOR found IN
+        SELECT v.owner, format('view %s', hologres.qualified_name(v.view)) AS what
+          FROM hologres.views_of(rel) v
+        UNION SELECT n.relowner, format('table %s', hologres.qualified_name(n.oid))
+          FROM pg_constraint k JOIN pg_class n ON n.oid = k.conrelid
+         WHERE k.confrelid = rel AND k.contype = 'f' AND k.conrelid <> rel
+        UNION SELECT p.pubowner, format('publication %I', p.pubname)
+          FROM pg_publication p JOIN pg_publication_rel x ON x.prpubid = p.oid
+         WHERE x.prrelid = rel LOOP
+        IF NOT pg_has_role(service, found.owner, may) THEN
+            RETURN NEXT ('42501', format('pgveneer''s service role "%s" is not a member of role "%s", '
+                'which owns %s', pg_get_userbyid(service), pg_get_userbyid(found.owner), found.what),
+                format('An administrator has to GRANT %I TO %I.', pg_get_userbyid(found.owner),
+                       pg_get_userbyid(service)))::hologres.problem;
+        END IF;
+    END LOOP;
+    FOR found IN
+        SELECT hologres.qualified_name(v.view) AS name, v.owner FROM hologres.views_of(rel) v
+          JOIN pg_class w ON w.oid = v.view
+         WHERE NOT has_schema_privilege(v.owner, w.relnamespace, 'CREATE') LOOP
+        RETURN NEXT ('42501', format('role "%s", which owns view %s, may not create views in its schema',
+                     pg_get_userbyid(found.owner), found.name), 'GRANT CREATE ON SCHEMA to it.')::hologres.problem;
+    END LOOP;
+END $$;
+
+-- Statements that carry privileges of an object over: kind and name as GRANT takes them, `had` what the
+-- new object has so far.
+CREATE FUNCTION hologres.grant_statements(kind text, name text, owner oid, acl aclitem[], had aclitem[],
+                                          columns text DEFAULT '')
+    RETURNS TABLE (role text, statement text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT pg_get_userbyid(owner)::text, format('REVOKE ALL%s ON %s %s FROM %s', columns, kind, name,
+               CASE g WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g)) END)
+      FROM (SELECT DISTINCT grantee AS g FROM aclexplode(had)
+            UNION SELECT owner WHERE acl IS NOT NULL AND columns = '') AS x
+     WHERE acl IS NOT NULL OR had IS NOT NULL
+    UNION ALL
+    SELECT * FROM (
+        SELECT pg_get_userbyid(CASE WHEN pg_has_role(a.grantor, 'MEMBER') THEN a.grantor ELSE owner END)::text,
+               format('GRANT %s%s ON %s %s TO %s%s', string_agg(a.privilege_type || columns, ', '
+                   ORDER BY a.n), '', kind, name,
+                   CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+                   CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+          FROM aclexplode(acl) WITH ORDINALITY a(grantor, grantee, privilege_type, is_grantable, n)
+         GROUP BY a.grantor, a.grantee, a.is_grantable
+         ORDER BY (a.grantor <> owner), min(a.n)) AS grants
+    UNION ALL -- no grants at all is not the same as the default
+    SELECT pg_get_userbyid(owner)::text, format('GRANT ALL ON %s %s TO %I', kind, name, pg_get_userbyid(owner))
+     WHERE acl IS NULL AND had IS NOT NULL AND columns = ''
+$$;
+
+-- Locks of the swap, the views first: who reads a view locks it before the table. Each as its own
+-- statement, so that none waits long.
+CREATE FUNCTION hologres.lock_statements(id text) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT format('ALTER VIEW %s OWNER TO %I', hologres.qualified_name(v.view), pg_get_userbyid(v.owner))
+      FROM hologres.rebuild r, hologres.views_of(r.relid) v WHERE r.query_id = id
+    UNION ALL
+    SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(relid))
+      FROM hologres.rebuild WHERE query_id = id
+    UNION ALL
+    SELECT DISTINCT format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', hologres.qualified_name(k.other))
+      FROM hologres.rebuild r, LATERAL (
+           SELECT confrelid AS other FROM pg_constraint WHERE conrelid = r.relid AND contype = 'f'
+           UNION SELECT conrelid FROM pg_constraint WHERE confrelid = r.relid AND contype = 'f') k
+     WHERE r.query_id = id AND k.other <> r.relid
+       AND has_table_privilege(k.other, 'UPDATE, DELETE, TRUNCATE') -- else the statement itself asks for it
+$$;
+
+-- What is read afresh at each attempt, as one value.
+CREATE FUNCTION hologres.surroundings_of(rel oid) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT md5(concat_ws(E'\n', hologres.definition_of(rel),
+        (SELECT concat_ws(' ', relacl::text, relrowsecurity, relforcerowsecurity, relreplident)
+           FROM pg_class WHERE oid = rel),
+        (SELECT string_agg(concat_ws(' ', attname, attacl::text, attoptions::text, attstattarget), ' '
+                    ORDER BY attnum) FROM pg_attribute WHERE attrelid = rel AND attnum > 0),
+        (SELECT string_agg(concat_ws(' ', oid, conname, pg_get_constraintdef(oid), convalidated), E'\n'
+                    ORDER BY oid) FROM pg_constraint WHERE conrelid = rel OR confrelid = rel),
+        (SELECT string_agg(concat_ws(' ', pg_get_triggerdef(oid), tgenabled), E'\n' ORDER BY tgname)
+           FROM pg_trigger WHERE tgrelid = rel AND NOT tgisinternal),
+        (SELECT string_agg(concat_ws(' ', v.view, pg_get_viewdef(v.view), c.reloptions::text), E'\n'
+                    ORDER BY v.view)
+           FROM hologres.views_of(rel) v JOIN pg_class c ON c.oid = v.view),
+        (SELECT string_agg(pg_get_ruledef(oid), E'\n' ORDER BY oid) FROM pg_rewrite
+          WHERE ev_class = rel),
+        (SELECT string_agg(p::text, E'\n' ORDER BY p.oid) FROM pg_policy p WHERE polrelid = rel),
+        (SELECT string_agg(x::text, E'\n' ORDER BY x.oid) FROM pg_publication_rel x WHERE prrelid = rel),
+        (SELECT string_agg(pg_get_statisticsobjdef(oid), E'\n' ORDER BY oid) FROM pg_statistic_ext
+          WHERE stxrelid = rel),
+        (SELECT concat_ws(' ', count(*), sum(objid::bigint)) FROM pg_depend
+          WHERE refclassid = 'pg_class'::regclass AND refobjid = rel),
+        (SELECT string_agg(concat_ws(' ', objoid, classoid, objsubid, description), E'\n'
+                    ORDER BY classoid, objoid, objsubid) FROM pg_description
+          WHERE objoid = rel AND classoid = 'pg_class'::regclass)))
+$$;
+
+CREATE FUNCTION hologres.comment_statement(kind text, name text, objoid oid, class regclass)
+    RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('COMMENT ON %s %s IS %L', kind, name, d)
+      FROM obj_description(objoid, class::text) d WHERE d IS NOT NULL
+$$;
+
+-- Triggers of users, and the read-only mark unless this rebuild set it.
+CREATE FUNCTION hologres.is_carried(g pg_trigger, id text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT NOT g.tgisinternal AND g.tgname NOT LIKE 'tmp\_rebuild\_%'
+       AND NOT (g.tgname LIKE 'hologres\_readonly%'
+                AND pg_get_triggerdef(g.oid) LIKE '%refuse_write(' || quote_literal(id) || ')%')
+$$;
+
+-- What came to hang on the table since the submit may be what cannot be carried over.
+CREATE FUNCTION hologres.check_swap(id text) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
+    t pgveneer.task := (SELECT t FROM pgveneer.task t WHERE t.task_id = id);
+BEGIN
+    PERFORM hologres.raise_problems(hologres.qualified_name(r.relid),
+        ARRAY(SELECT p FROM hologres.table_problems(r.relid, t.params -> 'options',
+                                                    t.params -> 'actions') p)
+        || ARRAY(SELECT p FROM hologres.copy_problems(r.relid, t.params -> 'actions') p));
+END $$;
+
+-- The swap. Names: `target` is the table's, before and after.
+CREATE FUNCTION hologres.swap_statements(id text) RETURNS TABLE (role text, statement text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+DECLARE
+    r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
+    t pgveneer.task := (SELECT t FROM pgveneer.task t WHERE t.task_id = id);
+    keep boolean := t.params -> 'options' ? 'keep_source';
+    c pg_class := (SELECT c FROM pg_class c WHERE c.oid = r.relid);
+    n pg_class := (SELECT z FROM pg_class z WHERE z.oid = r.new_relid);
+    owner text := pg_get_userbyid(c.relowner);
+    schema text := quote_ident(c.relnamespace::regnamespace::text);
+    target text := hologres.qualified_name(r.relid);
+    copy text := hologres.qualified_name(r.new_relid);
+    old_name text := hologres.old_table_name(id, r.relid);
+    old text;
+    x record;
+    i jsonb;
+    s text;
+    part text;
+    number integer := 0;
+BEGIN
+    schema := format('%I', (SELECT nspname FROM pg_namespace WHERE oid = c.relnamespace));
+    old := schema || '.' || quote_ident(old_name);
+    role := owner;
+    -- what leaves the old table
+    FOR x IN SELECT k.*, o.relowner FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
+              WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
+                AND k.conparentid = 0 ORDER BY k.oid LOOP
+        role := pg_get_userbyid(x.relowner);
+        statement := format('ALTER TABLE %s DROP CONSTRAINT %I', hologres.qualified_name(x.conrelid),
+                            x.conname);
+        RETURN NEXT;
+    END LOOP;
+    FOR x IN SELECT p.pubname, p.pubowner FROM pg_publication_rel u JOIN pg_publication p
+                 ON p.oid = u.prpubid WHERE u.prrelid = r.relid LOOP
+        role := pg_get_userbyid(x.pubowner);
+        statement := format('ALTER PUBLICATION %I DROP TABLE %s', x.pubname, target);
+        RETURN NEXT;
+    END LOOP;
+    role := owner;
+    FOR x IN SELECT g.tgname FROM pg_trigger g WHERE g.tgrelid = r.relid AND NOT g.tgisinternal
+                AND (keep OR g.tgname LIKE 'tmp\_rebuild\_' || id || '\_%') LOOP
+        statement := format('DROP TRIGGER %I ON %s', x.tgname, target);
+        RETURN NEXT;
+    END LOOP;
+    FOR x IN SELECT e.stxname, e.stxnamespace FROM pg_statistic_ext e WHERE e.stxrelid = r.relid LOOP
+        statement := format('DROP STATISTICS %I.%I', (SELECT nspname FROM pg_namespace
+                            WHERE oid = x.stxnamespace), x.stxname);
+        RETURN NEXT;
+    END LOOP;
+    -- names
+    statement := format('ALTER TABLE %s RENAME TO %I', target, old_name);
+    RETURN NEXT;
+    FOR x IN SELECT o.oid, o.relname FROM pg_index q JOIN pg_class o ON o.oid = q.indexrelid
+              WHERE q.indrelid = r.relid LOOP
+        statement := format('ALTER INDEX %s.%I RENAME TO %I', schema, x.relname,
+                            hologres.cut('tmp_rebuild_old_' || id || '_' || x.oid || '_' || x.relname, 63));
+        RETURN NEXT;
+    END LOOP;
+    FOR x IN SELECT a.attname, q.oid, q.relname, d.deptype FROM pg_depend d
+               JOIN pg_class q ON q.oid = d.objid AND q.relkind = 'S'
+               JOIN pg_attribute a ON a.attrelid = r.relid AND a.attnum = d.refobjsubid
+              WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                AND d.refobjid = r.relid AND d.deptype IN ('a', 'i') LOOP
+        IF x.deptype = 'i' THEN
+            statement := format('ALTER SEQUENCE %s RENAME TO %I', hologres.qualified_name(x.oid),
+                hologres.cut('tmp_rebuild_old_' || id || '_' || x.oid || '_' || x.relname, 63));
+        ELSE
+            statement := format('ALTER SEQUENCE %s OWNED BY %s.%I', hologres.qualified_name(x.oid), copy,
+                                x.attname);
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+    FOR part IN SELECT format('DROP COLUMN %I', a.attname) FROM pg_attribute a
+                 WHERE a.attrelid = r.new_relid AND a.attname LIKE 'tmp\_rebuild\_key\_%'
+                   AND NOT a.attisdropped LOOP
+        statement := format('ALTER TABLE %s %s', copy, part);
+        RETURN NEXT;
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_class WHERE relnamespace = c.relnamespace
+                  AND relname = 'tmp_rebuild_' || id || '_key') AND NOT EXISTS (
+               SELECT FROM hologres.key_columns(r.relid, t.params -> 'actions') WHERE converted) THEN
+        statement := format('DROP INDEX %s.%I', schema, 'tmp_rebuild_' || id || '_key');
+        RETURN NEXT;
+    END IF;
+    statement := format('ALTER TABLE %s RENAME TO %I', copy, c.relname);
+    RETURN NEXT;
+    FOR i IN SELECT e FROM jsonb_array_elements(r.plan -> 'indexes') e LOOP
+        statement := format('ALTER INDEX %s.%I RENAME TO %I', schema, i ->> 'tmp_name', i ->> 'name');
+        RETURN NEXT;
+        IF (i ->> 'source') ~ '^\d+$' THEN
+            RETURN QUERY SELECT owner, z FROM hologres.comment_statement('INDEX',
+                schema || '.' || quote_ident(i ->> 'name'), (i ->> 'source')::oid, 'pg_class') z;
+            RETURN QUERY SELECT owner, format('COMMENT ON CONSTRAINT %I ON %s IS %L', k.conname, target,
+                    obj_description(k.oid, 'pg_constraint'))
+                FROM pg_constraint k WHERE k.conindid = (i ->> 'source')::oid AND k.conrelid = r.relid
+                 AND k.contype IN ('p', 'u', 'x') AND obj_description(k.oid, 'pg_constraint') IS NOT NULL;
+            RETURN QUERY SELECT owner, format('ALTER INDEX %s.%I ALTER COLUMN %s SET STATISTICS %s', schema,
+                    i ->> 'name', a.attnum, a.attstattarget)
+                FROM pg_attribute a WHERE a.attrelid = (i ->> 'source')::oid AND a.attstattarget >= 0;
+            IF n.relkind = 'r' AND (SELECT q.indisclustered FROM pg_index q WHERE q.indexrelid = (i ->> 'source')::oid)
+               AND hologres.order_of(id) IS NULL THEN
+                statement := format('ALTER TABLE %s CLUSTER ON %I', target, i ->> 'name');
+                RETURN NEXT;
+            END IF;
+            IF c.relreplident = 'i' AND (SELECT q.indisreplident FROM pg_index q
+                                          WHERE q.indexrelid = (i ->> 'source')::oid) THEN
+                statement := format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', target, i ->> 'name');
+                RETURN NEXT;
+            END IF;
+        END IF;
+    END LOOP;
+    SELECT q.relname INTO part FROM pgveneer.task y, jsonb_array_elements(hologres.task_properties(id)) p
+      JOIN pg_class q ON q.oid = hologres.find_order_index(r.new_relid, p ->> 'value')
+     WHERE y.task_id = id AND p ->> 'name' = 'clustering_key' AND p ->> 'value' <> '' AND n.relkind = 'r';
+    IF FOUND THEN
+        statement := format('ALTER TABLE %s CLUSTER ON %I', target, coalesce((SELECT e ->> 'name'
+            FROM jsonb_array_elements(r.plan -> 'indexes') e WHERE e ->> 'tmp_name' = part), part));
+        RETURN NEXT;
+    END IF;
+    -- sequences of identity columns, and of columns that were added
+    FOR x IN SELECT a.attname, q.oid, q.relname, q.relowner, q.relacl, b.oid AS before,
+                    b.relname AS before_name, b.relacl AS before_acl, b.atttypid = a.atttypid AS same_type
+               FROM pg_depend d JOIN pg_class q ON q.oid = d.objid AND q.relkind = 'S'
+               JOIN pg_attribute a ON a.attrelid = r.new_relid AND a.attnum = d.refobjsubid
+               LEFT JOIN (SELECT o.*, e.attname, e.atttypid FROM pg_depend f JOIN pg_class o ON o.oid = f.objid
+                             AND o.relkind = 'S'
+                            JOIN pg_attribute e ON e.attrelid = r.relid AND e.attnum = f.refobjsubid
+                           WHERE f.classid = 'pg_class'::regclass AND f.refclassid = 'pg_class'::regclass
+                             AND f.refobjid = r.relid AND f.deptype = 'i') b ON b.attname = a.attname
+              WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                AND d.refobjid = r.new_relid AND d.deptype IN ('a', 'i') LOOP
+        part := schema || '.' || quote_ident(coalesce(x.before_name,
+                    hologres.own_name(r.relid, ARRAY[x.attname], 'seq')));
+        statement := format('ALTER SEQUENCE %s RENAME TO %I', hologres.qualified_name(x.oid), coalesce(
+                        x.before_name, hologres.own_name(r.relid, ARRAY[x.attname], 'seq')));
+        RETURN NEXT;
+        IF x.before IS NOT NULL AND x.same_type THEN -- LIKE made it a bigint
+            statement := format('ALTER SEQUENCE %s AS %s', part, (SELECT format_type(seqtypid, NULL)
+                                FROM pg_sequence WHERE seqrelid = x.before));
+            RETURN NEXT;
+        END IF;
+        IF x.before IS NOT NULL THEN
+            statement := format('SELECT pg_catalog.setval(%L::pg_catalog.regclass, last_value, is_called) '
+                'FROM %s.%I', part, schema,
+                hologres.cut('tmp_rebuild_old_' || id || '_' || x.before || '_' || x.before_name, 63));
+            RETURN NEXT;
+            RETURN QUERY SELECT g.role, g.statement FROM hologres.grant_statements('SEQUENCE', part,
+                             x.relowner, x.before_acl, x.relacl) g;
+            RETURN QUERY SELECT owner, z FROM hologres.comment_statement('SEQUENCE', part, x.before,
+                                                                         'pg_class') z;
+        END IF;
+    END LOOP;
+    role := owner;
+    -- the table itself
+    RETURN QUERY SELECT owner, z FROM hologres.comment_statement('TABLE', target, r.relid, 'pg_class') z;
+    IF n.relkind = 'p' THEN
+        RETURN QUERY SELECT owner, format('COMMENT ON TABLE %s IS NULL', hologres.qualified_name(p.relid))
+          FROM pg_partition_tree(r.new_relid) p WHERE p.level > 0;
+        RETURN QUERY SELECT owner, format('CREATE TABLE %s.%I PARTITION OF %s DEFAULT', schema,
+                   hologres.free_name(c.relnamespace, hologres.cut(o.relname, 50) || '_default'),
+                   CASE p.level WHEN 0 THEN target ELSE hologres.qualified_name(p.relid) END)
+          FROM pg_partition_tree(r.new_relid) p
+          JOIN pg_class o ON o.oid = CASE p.level WHEN 0 THEN r.relid ELSE p.relid END
+         WHERE NOT p.isleaf AND EXISTS (SELECT FROM jsonb_array_elements(t.params -> 'actions') a
+                                         WHERE (a ->> 'logical')::boolean);
+    ELSIF NOT coalesce(c.reloptions::text LIKE '%autovacuum_enabled=%', false) THEN
+        statement := format('ALTER TABLE %s RESET (autovacuum_enabled)', target);
+        RETURN NEXT;
+    ELSE
+        statement := format('ALTER TABLE %s SET (%s)', target, (SELECT o FROM unnest(c.reloptions) o
+                            WHERE o LIKE 'autovacuum_enabled=%'));
+        RETURN NEXT;
+    END IF;
+    FOR part IN SELECT 'toast.' || o FROM pg_class p, unnest(p.reloptions) o
+                 WHERE p.oid = c.reltoastrelid AND n.reltoastrelid <> 0 AND n.relkind = 'r' LOOP
+        statement := format('ALTER TABLE %s SET (%s)', target, part);
+        RETURN NEXT;
+    END LOOP;
+    IF c.relreplident IN ('f', 'n') THEN
+        statement := format('ALTER TABLE %s REPLICA IDENTITY %s', target,
+                            CASE c.relreplident WHEN 'f' THEN 'FULL' ELSE 'NOTHING' END);
+        RETURN NEXT;
+    END IF;
+    RETURN QUERY SELECT owner, format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', target, a.attname,
+                                      a.attstattarget)
+      FROM pg_attribute a WHERE a.attrelid = r.relid AND a.attnum > 0 AND a.attstattarget >= 0
+       AND NOT a.attisdropped;
+    RETURN QUERY SELECT owner, format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', target, a.attname,
+                                      array_to_string(a.attoptions, ', '))
+      FROM pg_attribute a WHERE a.attrelid = r.relid AND a.attnum > 0 AND a.attoptions IS NOT NULL
+       AND NOT a.attisdropped;
+    RETURN QUERY SELECT g.role, g.statement FROM hologres.grant_statements('TABLE', target, c.relowner,
+                     c.relacl, n.relacl) g;
+    RETURN QUERY SELECT g.role, g.statement FROM pg_attribute a, hologres.grant_statements('TABLE', target,
+                     c.relowner, a.attacl, NULL, format(' (%I)', a.attname)) g
+      WHERE a.attrelid = r.relid AND a.attnum > 0 AND a.attacl IS NOT NULL AND NOT a.attisdropped;
+    -- checks that are not valid, row security, rules, triggers
+    RETURN QUERY SELECT owner, format('ALTER TABLE %s ADD CONSTRAINT %I %s', target, k.conname,
+                                      pg_get_constraintdef(k.oid))
+      FROM pg_constraint k WHERE k.conrelid = r.relid AND k.contype = 'c' AND NOT k.convalidated;
+    IF c.relrowsecurity THEN
+        RETURN QUERY SELECT owner, format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    END IF;
+    IF c.relforcerowsecurity THEN
+        RETURN QUERY SELECT owner, format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    END IF;
+    RETURN QUERY SELECT owner, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s%s%s', p.polname, target,
+            CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+            CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+                          WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+            (SELECT string_agg(CASE o WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(o)) END, ', ')
+               FROM unnest(p.polroles) o),
+            coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', ''),
+            coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', ''))
+      FROM pg_policy p WHERE p.polrelid = r.relid ORDER BY p.oid;
+    RETURN QUERY SELECT owner, z FROM pg_policy p, hologres.comment_statement('POLICY',
+                     format('%I ON %s', p.polname, target), p.oid, 'pg_policy') z
+      WHERE p.polrelid = r.relid;
+    RETURN QUERY SELECT owner, pg_get_ruledef(w.oid) FROM pg_rewrite w WHERE w.ev_class = r.relid
+      ORDER BY w.oid;
+    RETURN QUERY SELECT owner, format('ALTER TABLE %s %s RULE %I', target, CASE w.ev_enabled
+                 WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, w.rulename)
+      FROM pg_rewrite w WHERE w.ev_class = r.relid AND w.ev_enabled <> 'O';
+    RETURN QUERY SELECT owner, z FROM pg_rewrite w, hologres.comment_statement('RULE',
+                     format('%I ON %s', w.rulename, target), w.oid, 'pg_rewrite') z
+      WHERE w.ev_class = r.relid;
+    RETURN QUERY SELECT owner, pg_get_triggerdef(g.oid) FROM pg_trigger g
+      WHERE g.tgrelid = r.relid AND hologres.is_carried(g, id) ORDER BY g.oid;
+    RETURN QUERY SELECT owner, format('ALTER TABLE %s %s TRIGGER %I', target, CASE g.tgenabled
+                 WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, g.tgname)
+      FROM pg_trigger g WHERE g.tgrelid = r.relid AND g.tgenabled <> 'O' AND hologres.is_carried(g, id);
+    RETURN QUERY SELECT owner, z FROM pg_trigger g, hologres.comment_statement('TRIGGER',
+                     format('%I ON %s', g.tgname, target), g.oid, 'pg_trigger') z
+      WHERE g.tgrelid = r.relid AND hologres.is_carried(g, id);
+    RETURN QUERY SELECT owner, regexp_replace(pg_get_statisticsobjdef(e.oid), '', '')
+      FROM pg_statistic_ext e WHERE e.stxrelid = r.relid ORDER BY e.oid;
+    RETURN QUERY SELECT owner, format('ALTER STATISTICS %I.%I SET STATISTICS %s', (SELECT nspname
+                 FROM pg_namespace WHERE oid = e.stxnamespace), e.stxname, e.stxstattarget)
+      FROM pg_statistic_ext e WHERE e.stxrelid = r.relid AND e.stxstattarget >= 0;
+    RETURN QUERY SELECT owner, z FROM pg_statistic_ext e, hologres.comment_statement('STATISTICS',
+                     format('%I.%I', (SELECT nspname FROM pg_namespace WHERE oid = e.stxnamespace),
+                            e.stxname), e.oid, 'pg_statistic_ext') z WHERE e.stxrelid = r.relid;
+    -- foreign keys, proved after the swap; those that were not stay so
+    FOR x IN SELECT k.*, o.relowner, pg_get_constraintdef(k.oid) AS definition
+               FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
+              WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
+                AND k.conparentid = 0 ORDER BY k.oid LOOP
+        role := pg_get_userbyid(x.relowner);
+        statement := format('ALTER TABLE %s ADD CONSTRAINT %I %s%s', hologres.qualified_name(x.conrelid),
+            x.conname, x.definition, CASE WHEN x.convalidated THEN ' NOT VALID' ELSE '' END);
+        RETURN NEXT;
+        RETURN QUERY SELECT pg_get_userbyid(x.relowner)::text, z FROM hologres.comment_statement('CONSTRAINT',
+            format('%I ON %s', x.conname, hologres.qualified_name(x.conrelid)), x.oid, 'pg_constraint') z;
+    END LOOP;
+    role := owner;
+    -- the guard against snapshots older than the swap
+    statement := format('CREATE TRIGGER tmp_rebuild_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON '
+        '%s FOR EACH STATEMENT EXECUTE FUNCTION hologres.refuse_old_snapshot(%L)', target,
+        pg_current_xact_id());
+    RETURN NEXT;
+    statement := format('ALTER TABLE %s ENABLE ALWAYS TRIGGER tmp_rebuild_guard', target);
+    RETURN NEXT;
+    IF keep THEN
+        RETURN QUERY SELECT owner, z FROM hologres.readonly_statements(old, id) z;
+    END IF;
+    -- publications and views
+    RETURN QUERY SELECT pg_get_userbyid(p.pubowner)::text, format('ALTER PUBLICATION %I ADD TABLE %s%s%s',
+            p.pubname, target, hologres.publication_columns(u.oid), hologres.publication_filter(u.oid))
+      FROM pg_publication_rel u JOIN pg_publication p ON p.oid = u.prpubid WHERE u.prrelid = r.relid;
+    RETURN QUERY SELECT pg_get_userbyid(v.owner)::text, format('CREATE OR REPLACE VIEW %s%s AS %s',
+            hologres.qualified_name(v.view), coalesce(' WITH (' || array_to_string(w.reloptions, ', ') || ')',
+            ''), pg_get_viewdef(v.view))
+      FROM hologres.views_of(r.relid) v JOIN pg_class w ON w.oid = v.view ORDER BY v.view;
+END $$;
+
+-- Column list and row filter of a table in a publication (PostgreSQL 15 and later have them).
+CREATE FUNCTION hologres.publication_columns(rel oid) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+DECLARE
+    list text;
+BEGIN
+    IF current_setting('server_version_num')::integer >= 150000 THEN
+        EXECUTE 'SELECT string_agg(quote_ident(a.attname), '', '' ORDER BY a.attnum) FROM '
+                'pg_publication_rel u JOIN pg_attribute a ON a.attrelid = u.prrelid '
+                'AND a.attnum = ANY (u.prattrs) WHERE u.oid = $1' INTO list USING rel;
+    END IF;
+    RETURN coalesce(' (' || list || ')', '');
+END $$;
+CREATE FUNCTION hologres.publication_filter(rel oid) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    filter text;
+BEGIN
+    IF current_setting('server_version_num')::integer >= 150000 THEN
+        EXECUTE 'SELECT pg_get_expr(prqual, prrelid) FROM pg_publication_rel WHERE oid = $1'
+           INTO filter USING rel;
+    END IF;
+    RETURN coalesce(' WHERE (' || filter || ')', '');
+END $$;
+
+-- A transaction whose snapshot is older than the swap reads an empty table, or writes to rows that it
+-- does not see: it must start again. READ COMMITTED takes a new snapshot for each statement.
+CREATE FUNCTION hologres.refuse_old_snapshot() RETURNS trigger
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NOT pg_catalog.pg_visible_in_snapshot(TG_ARGV[0]::pg_catalog.xid8,
+                                             pg_catalog.pg_current_snapshot()) THEN
+        RAISE EXCEPTION 'could not serialize access due to a rebuild of table "%"', TG_TABLE_NAME
+            USING ERRCODE = '40001', HINT = 'The transaction might succeed if retried.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Foreign keys that nobody has proved, which the swap keeps so.
+CREATE FUNCTION hologres.note_unproved(id text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE hologres.rebuild r SET plan = plan || jsonb_build_object('unproved', (
+           SELECT coalesce(jsonb_agg(k.conname), '[]') FROM pg_constraint k
+            WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
+              AND NOT k.convalidated))
+     WHERE r.query_id = id
+$$;
+
+-- Behind the owners' statements, in the same transaction: what our tables say of the table.
+CREATE FUNCTION hologres.take_swap(id text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    r hologres.rebuild := (SELECT r FROM hologres.rebuild r WHERE r.query_id = id);
+BEGIN
+    UPDATE hologres.table_property SET relid = r.new_relid WHERE relid = r.relid;
+    UPDATE hologres.rebuild b SET relid = r.new_relid
+      FROM pgveneer.task t WHERE t.task_id = b.query_id AND t.state <> 'done' AND b.relid = r.relid
+       AND b.query_id <> id;
+    UPDATE pgveneer.task t SET params = jsonb_set(t.params, '{relid}', to_jsonb(r.new_relid))
+     WHERE t.category = 'REBUILD' AND t.state <> 'done' AND (t.params ->> 'relid')::oid = r.relid;
+    UPDATE hologres.rebuild SET old_relid = r.relid, relid = r.new_relid, new_relid = NULL,
+           plan = plan || jsonb_build_object('validate', (
+               SELECT coalesce(jsonb_agg(jsonb_build_object('table', hologres.qualified_name(
+                        CASE k.conrelid WHEN r.relid THEN r.new_relid ELSE k.conrelid END),
+                        'name', k.conname, 'role', pg_get_userbyid(o.relowner))), '[]')
+                 FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
+                WHERE (k.conrelid = r.new_relid OR k.confrelid = r.new_relid) AND k.contype = 'f'
+                  AND NOT k.convalidated AND NOT r.plan -> 'unproved' ? k.conname))
+     WHERE query_id = id;
+    IF EXISTS (SELECT FROM pgveneer.task t, jsonb_array_elements(t.params -> 'actions') a
+                WHERE t.task_id = id AND (a ->> 'logical')::boolean) THEN
+        INSERT INTO hologres.table_property (relid, key, value)
+        VALUES (r.new_relid, 'is_logical_partitioned_table', 'true') ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM hologres.finish(id);
+END $$;
+
+-- The log and its functions.
+CREATE FUNCTION hologres.drop_log_statements(id text) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT format('DROP TABLE hologres.%I', c.relname) FROM pg_class c
+     WHERE c.relname = 'rebuild_log_' || id AND c.relnamespace = 'hologres'::regnamespace
+    UNION ALL
+    SELECT format('DROP FUNCTION hologres.%I()', p.proname) FROM pg_proc p
+     WHERE p.proname LIKE 'rebuild\_log\_' || id || '\_%' AND p.pronamespace = 'hologres'::regnamespace
+$$;
+
+-- What is left to do once the swap is visible, each in a transaction of its own. wait: a lock is tried
+-- for as often as needed.
+CREATE FUNCTION hologres.after_statements(id text) RETURNS TABLE (role text, statement text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT v ->> 'role', format('ALTER TABLE %s VALIDATE CONSTRAINT %I', v ->> 'table', v ->> 'name')
+      FROM hologres.rebuild r, jsonb_array_elements(r.plan -> 'validate') v
+     WHERE r.query_id = id AND EXISTS (SELECT FROM pg_constraint k WHERE k.conname = v ->> 'name'
+           AND hologres.qualified_name(k.conrelid) = v ->> 'table' AND NOT k.convalidated)
+    UNION ALL
+    SELECT NULL, format('DROP TABLE %s', hologres.qualified_name(r.old_relid))
+      FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id
+     WHERE r.query_id = id AND NOT t.params -> 'options' ? 'keep_source'
+       AND hologres.qualified_name(r.old_relid) IS NOT NULL
+    UNION ALL
+    SELECT NULL, s FROM hologres.drop_log_statements(id) s
+$$;
+
+-- With the things of a copy.
+CREATE OR REPLACE FUNCTION hologres.cleanup_statements(id text) RETURNS SETOF text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT format('DROP INDEX %s', hologres.qualified_name(x.indexrelid))
+      FROM hologres.rebuild r JOIN pg_index x ON x.indrelid = r.relid
+      JOIN pg_class i ON i.oid = x.indexrelid
+     WHERE r.query_id = id AND i.relname LIKE 'tmp\_rebuild\_' || id || '\_%'
+    UNION ALL
+    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', hologres.qualified_name(c.conrelid), c.conname)
+      FROM hologres.rebuild r JOIN pg_constraint c ON c.conrelid = r.relid
+     WHERE r.query_id = id AND c.contype = 'c' AND c.conname LIKE 'tmp\_rebuild\_' || id || '\_%'
+    UNION ALL
+    SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid))
+      FROM hologres.rebuild r JOIN pg_trigger g ON g.tgrelid = r.relid
+     WHERE r.query_id = id AND NOT g.tgisinternal AND g.tgname LIKE 'tmp\_rebuild\_' || id || '\_%'
+    UNION ALL
+    SELECT format('DROP TABLE %s', hologres.qualified_name(r.new_relid)) FROM hologres.rebuild r
+     WHERE r.query_id = id AND r.new_relid <> r.relid AND hologres.qualified_name(r.new_relid) IS NOT NULL
+    UNION ALL
+    SELECT format('DROP TABLE %s', hologres.qualified_name(r.old_relid))
+      FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id
+     WHERE r.query_id = id AND NOT t.params -> 'options' ? 'keep_source'
+       AND hologres.qualified_name(r.old_relid) IS NOT NULL
+    UNION ALL
+    SELECT s FROM hologres.drop_log_statements(id) s
+$$;
+
+-- Starts again with another copy: what the rebuild made goes, and its steps are open again.
+CREATE FUNCTION hologres.start_again(id text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN SELECT s FROM hologres.cleanup_statements(id) s LOOP
+        EXECUTE statement;
+    END LOOP;
+    DELETE FROM hologres.rebuild_slice WHERE query_id = id;
+    UPDATE hologres.rebuild SET new_relid = NULL, plan = '{}', waits = false, resumed = false
+     WHERE query_id = id;
+    UPDATE hologres.rebuild_step SET status = NULL, message = '',
+           progress = CASE WHEN progress = '-' THEN '-' ELSE regexp_replace(progress, '^.*/', '0/') END
+     WHERE query_id = id AND step_id > 1;
+END $$;
+
+REVOKE ALL ON FUNCTION hologres.create_copy_body(text), hologres.take_copy(text, jsonb),
+    hologres.log_statements(text), hologres.capture_statements(text),
+    hologres.is_captured(text), hologres.check_swap(text), hologres.partition_list(text),
+    hologres.partitions_block(text, text), hologres.partitions_body(text), hologres.cut_slices(text),
+    hologres.order_of(text), hologres.insert_parts(text), hologres.slice_body(text, integer),
+    hologres.round_body(text, boolean), hologres.reload_body(text), hologres.missing_indexes(text),
+    hologres.lock_statements(text), hologres.swap_statements(text), hologres.take_swap(text), hologres.note_unproved(text),
+    hologres.after_statements(text), hologres.drop_log_statements(text), hologres.start_again(text)
+    FROM PUBLIC;
+
+-- With the end of the read-only mark that binlog_mode set.
+CREATE OR REPLACE FUNCTION hologres.in_place_body(id text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT hologres.author_settings(id) || E'\n'
+        || hologres.as_body(ARRAY(SELECT s FROM hologres.in_place_statements(id) s)
+               || ARRAY(SELECT format('DROP TRIGGER %I ON %s', g.tgname, hologres.qualified_name(g.tgrelid))
+                          FROM hologres.rebuild r JOIN pg_trigger g ON g.tgrelid = r.relid
+                         WHERE r.query_id = id AND g.tgname LIKE 'hologres\_readonly%'
+                           AND NOT hologres.is_carried(g, id)))
+$$;
