@@ -25,11 +25,7 @@ static struct cursors *cursors_of(struct session *s)
 
 /* ---- waiting ---- */
 
-static void on_timer(void *arg)
-{
-    struct session *s = arg;
-    vendor_on_advance(s);
-}
+static void on_timer(void *arg);
 
 static void arm(struct session *s)
 {
@@ -41,6 +37,15 @@ static void arm(struct session *s)
         c->timer = timer_new(s->group->loop, on_timer, s);
     if (c->timer != NULL)
         timer_start(c->timer, c->run.deadline_ms > now ? c->run.deadline_ms - now : 0);
+}
+
+/* The loop's clock is coarser than ours: it may be some milliseconds early. */
+static void on_timer(void *arg)
+{
+    struct session *s = arg;
+    vendor_on_advance(s);
+    if (s->state != SESSION_CLOSING && cursors_of(s)->run.step == CURSOR_WAIT)
+        arm(s);
 }
 
 static void begin_wait(struct session *s)

@@ -453,6 +453,9 @@ with Cluster() as c:
         equal(d.rows("SELECT * FROM gp_endpoints"), [], "gone")
         d.run("BEGIN; SET LOCAL statement_timeout = '200ms'"); d.run(declare)
         equal(d.error(f"CHECK {PRC} c")["M"], "canceling statement due to statement timeout", "timeout")
+        for limit in range(5, 65):  # whatever the clocks' grain
+            d.run(f"ROLLBACK; BEGIN; SET LOCAL statement_timeout = {limit}"); d.run(f"DECLARE c {PRC} FOR SELECT 1")
+            equal(d.error(f"CHECK {PRC} c")["C"], "57014", f"{limit} ms")
         d.run("ROLLBACK; BEGIN"); d.run(declare)
         equal(d.rows("SELECT gp_wait_parallel_retrieve_cursor('c', 1)"), [["f"]], "waited one second in vain")
         r = d.retriever()
