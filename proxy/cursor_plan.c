@@ -152,14 +152,36 @@ bool cursor_plan_read(struct arena *a, struct slice json, struct cursor_plan *ou
 
 bool cursor_plan_is_personal(struct slice json)
 {
-    static const char *const words[] = {"now()",          "_timestamp(",      "timeofday(",
-                                        "CURRENT_TIME",   "CURRENT_DATE",     "LOCALTIME",
-                                        "age(",           "pg_backend_pid",   "txid_",
-                                        "pg_current_",    "current_setting(", "inet_client_",
-                                        "inet_server_",   "pg_stat_",         "pg_my_temp",
-                                        "current_query(", "pg_conf_load",     "pg_export_",
-                                        "pg_listening_",  "lastval(",         "pg_is_in_",
-                                        "pg_snapshot",    "pg_visible_in",    "current_schemas("};
+    static const char *const words[] = {"now()",
+                                        "_timestamp(",
+                                        "timeofday(",
+                                        "CURRENT_TIME",
+                                        "CURRENT_DATE",
+                                        "LOCALTIME",
+                                        "age(",
+                                        "pg_backend_pid",
+                                        "txid_",
+                                        "pg_current_",
+                                        "current_setting(",
+                                        "inet_client_",
+                                        "inet_server_",
+                                        "pg_stat_",
+                                        "pg_my_temp",
+                                        "current_query(",
+                                        "pg_conf_load",
+                                        "pg_export_",
+                                        "pg_listening_",
+                                        "lastval(",
+                                        "pg_is_in_",
+                                        "pg_snapshot",
+                                        "pg_visible_in",
+                                        "current_schemas(",
+                                        "pg_show_all_settings(",
+                                        "pg_client_encoding(",
+                                        "SYSTEM_USER",
+                                        "gen_random_uuid(",
+                                        "uuidv4(",
+                                        "uuidv7("};
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         if (memmem(json.data, json.len, words[i], strlen(words[i])) != NULL)
             return true;

@@ -171,7 +171,8 @@ with Cluster(superuser_service=True) as c:
                       "SELECT v FROM big_view v", "SELECT public.big_view.a FROM public.big_view", "SELECT * FROM counted", "SELECT a FROM big UNION ALL (SELECT a FROM small LIMIT 3)", "SELECT * FROM (SELECT * FROM big ORDER BY a LIMIT 99) x", "WITH x AS MATERIALIZED (SELECT * FROM big) SELECT * FROM x",
                       "SELECT * FROM small", "SELECT noisy(a) FROM big", "SELECT stable_one(a) FROM big", "VALUES (1)",
                       "SELECT a FROM big FULL JOIN small USING (a)", "SELECT a FROM big FOR UPDATE", "SELECT * FROM pg_class", "SELECT now() - now(), a FROM big",
-                      "SELECT current_setting('work_mem'), a FROM big",
+                      "SELECT current_setting('work_mem'), a FROM big", "SELECT a, 'now'::timestamptz, '[yesterday, now]'::tstzrange FROM big", "SELECT a, E'to\\x64ay'::date FROM big",
+                      "SELECT a, pg_client_encoding() FROM big", "SELECT a, s.setting FROM big, pg_settings s WHERE s.name = 'application_name'",
                       "SELECT set_config('my.x', a::text, false) FROM big", "SELECT set_config('role', 'none', false), current_user FROM big"]:
             same(d, query, 1)
 
@@ -208,6 +209,17 @@ with Cluster(superuser_service=True) as c:
         d.run("ROLLBACK; BEGIN; SAVEPOINT s"); same(d, "SELECT * FROM big", 1)
         d.run("ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE"); same(d, "SELECT * FROM big WHERE a > 2", 1)
         d.run("ROLLBACK"); d.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"); c.direct.sql("INSERT INTO small VALUES (-5, 'later')"); same(d, "SELECT big.a FROM big WHERE a IN (SELECT a FROM small)", 4)
+
+    @scenario("names that mean a temporary object in this session, though its plan has none: one endpoint")
+    def _(d):
+        d.run("ROLLBACK"); d.run("CREATE TEMP TABLE shadow (a int PRIMARY KEY)"); d.run("BEGIN")
+        c.direct.sql("CREATE TABLE shadow AS SELECT 1 + g % 50 AS a FROM generate_series(1, 100) g")
+        for query, endpoints in [("SELECT big.a FROM big LEFT JOIN Shadow USING (a)", 1), ("SELECT big.a FROM big LEFT JOIN public.shadow USING (a)", 1),
+                                 ("SELECT a, 'shadow'::regclass::oid::int8 FROM big", 1), ("SELECT a, NULL::shadow FROM big", 1), ("SELECT a AS overshadowed FROM big", 4)]:
+            same(d, query, endpoints)
+        d.run("ROLLBACK"); d.run('DROP TABLE pg_temp.shadow; CREATE TEMP TABLE "odd name+" (a int PRIMARY KEY)'); d.run("BEGIN")
+        same(d, 'SELECT big.a FROM big LEFT JOIN "odd name+" USING (a)', 1)
+        same(d, "SELECT a, b FROM big", 4)
 
     @scenario("the session's settings and role are the workers'")
     def _(d):
