@@ -212,7 +212,8 @@ static const char *write_safe(struct session *s)
         ") WITH ORDINALITY u (r, n) JOIN pg_catalog.pg_class c ON c.oid = u.r LEFT JOIN "
         "pg_catalog.pg_class p ON p.oid = pg_catalog.pg_partition_root(u.r)), "
         "pg_catalog.current_setting('block_size'), EXISTS (SELECT FROM pg_catalog.pg_language l "
-        "WHERE l.lanname = 'plpgsql' AND pg_catalog.has_language_privilege(l.oid, 'USAGE'))");
+        "WHERE l.lanname = 'plpgsql' AND pg_catalog.has_language_privilege(l.oid, "
+        "'USAGE')), " SET("max_parallel_workers_per_gather", "0"));
     const char *sql = buf_cstr(&b);
     const char *text = sql == NULL ? NULL : arena_copy_cstr(arena_of(s), sql);
     buf_fini(&b);
