@@ -62,8 +62,8 @@ struct control {
     struct tls_slot tls;
     struct buf passfile;
     struct buf script;
-    uint64_t ask_timeout_ms;
-    uint64_t idle_timeout_ms;
+    _Atomic uint64_t ask_timeout_ms;
+    _Atomic uint64_t idle_timeout_ms;
     struct list databases;
 };
 

@@ -52,7 +52,7 @@ void control_free(struct control *c);
  * thread. */
 MUST_USE bool control_load_tls(struct control *c, struct err *err);
 
-/* Other limits than 15 s and 60 s, for tests. Before the loop runs. */
+/* Other limits than 15 s and 60 s for what is asked from now on, for tests. Any thread. */
 void control_set_timeouts(struct control *c, uint64_t ask_ms, uint64_t idle_ms);
 
 /* Brings the support schema of the database up to date: once a process and database, all that ask

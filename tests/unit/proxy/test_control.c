@@ -75,12 +75,15 @@ static void test_timeout_cancels(void **state)
 {
     (void)state;
     struct outcome a;
-    control_set_timeouts(control, 300, 60000);
     start_loops();
+    ask(&a, "select"); /* logs in */
+    await(&a);
+    control_set_timeouts(control, 1000, 60000);
     ask(&a, "hang");
     await(&a);
     assert_string_equal(a.err.sqlstate, SQLSTATE_QUERY_CANCELED);
     assert_true(comes_true(is_cancelled, NULL));
+    control_set_timeouts(control, PATIENT_MS, 60000);
     ask(&a, "select");
     await(&a);
     assert_true(a.ok);
@@ -133,7 +136,7 @@ static void test_idle_connections_close(void **state)
 {
     (void)state;
     struct outcome o;
-    control_set_timeouts(control, 5000, 50);
+    control_set_timeouts(control, PATIENT_MS, 50);
     start_loops();
     for (int i = 0; i < 100 && server.connections < 2; i++) {
         ask(&o, "select");

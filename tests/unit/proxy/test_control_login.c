@@ -52,6 +52,7 @@ static void login_fails(enum login login, const char *sqlstate)
     assert_false(o.ok);
     assert_string_equal(o.err.sqlstate, sqlstate);
     server.login = SCRAM;
+    control_set_timeouts(control, PATIENT_MS, 60000);
     ask(&o, "select"); /* the next ask tries again */
     await(&o);
     assert_true(o.ok);
