@@ -25,10 +25,14 @@ declare -A allowed=(
     [rebuild_job]="base pgclient task rebuild"
 )
 
-# Does any public header of the layer compile from there?
+# Does any public header of the layer compile from there? None of the folders holds it: no compiler is needed.
 can_include() {
-    local layer=$1 header
+    local layer=$1 header folder found=no
     shift
+    for folder in "$@"; do
+        [ ! -e "${folder#-I}/$layer" ] || found=yes
+    done
+    [ $found = yes ] || return 1
     for header in include/"$layer"/*.h; do
         echo "#include \"$layer/$(basename "$header")\"" |
             "$compiler" -fsyntax-only "$@" -x c - 2>/dev/null && return 0
