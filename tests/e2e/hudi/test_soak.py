@@ -4,7 +4,7 @@ seconds follow; jobs and workers are killed with SIGKILL all the while. At every
 the state of the commit at which its position stands, in the end the last one. First with the tables in a
 folder, then in an object store that fails one request of twenty: it is busy, cuts the answer, or is silent.
 
-    SOAK_SECONDS   how long each (20); `make soak` runs ten minutes
+    SOAK_SECONDS   how long each at least (8); `make soak` runs ten minutes
     SOAK_SEED      repeats a sequence of commits
     SOAK_STORE     local or s3 alone
 """
@@ -23,7 +23,7 @@ from hudi_sync import Hudi, duckdb_library
 from mor_table import MorTable, Walk
 from s3 import Server
 
-SECONDS = int(os.environ.get("SOAK_SECONDS", "20"))
+SECONDS = int(os.environ.get("SOAK_SECONDS", "8"))
 SEED = int(os.environ.get("SOAK_SEED", str(int(time.time()))))
 STORES = [os.environ["SOAK_STORE"]] if os.environ.get("SOAK_STORE") else ["local", "s3"]
 TABLES = {"log": {"layout": 1}, "event": {"layout": 2, "ordering": "ts", "merge": "EVENT_TIME"}}
@@ -89,26 +89,29 @@ class Soak:
                                                  task_slots=2, **self.h.store_settings())
 
     def kill_something(self):
+        """False: nothing was there that the dice would have."""
         pids = children(self.worker.process.pid)
         if pids and self.dice.random() < 0.8:
             kill(self.dice.choice(pids))
             self.kills["jobs"] += 1
-        elif self.dice.random() < 0.3:
+            return True
+        if self.dice.random() < 0.3:
             pid = self.worker.process.pid
             kill(pid, signal.SIGKILL)
             wait_until(lambda: not is_alive(pid), "the worker is gone")
             self.h.cluster.children.remove(self.worker)
             self.kills["workers"] += 1
             self.start_worker()
+            return True
+        return False
 
     def run(self):
         end, next_kill = time.monotonic() + SECONDS, time.monotonic() + KILL_S
-        while time.monotonic() < end:
+        while time.monotonic() < end or not self.kills:
             for f in self.followers:
                 f.walk.change()
                 f.look()
-            if time.monotonic() > next_kill:
-                self.kill_something()
+            if time.monotonic() > next_kill and self.kill_something():
                 next_kill = time.monotonic() + self.dice.uniform(0, 2 * KILL_S)
             time.sleep(PAUSE_S)
         for f in self.followers:
@@ -163,7 +166,6 @@ def soak_in(store):
                 raise AssertionError(f"{f.name}: the task did not follow")
             print(f"ok   soak: {store}, {f.name}: {len(f.table.states)} commits, seen at {len(f.seen)}, {f.looks} looks, "
                   "none differed")
-        equal(sum(soak.kills.values()) > 0, True, "something was killed")
         print(f"soak: {store}, {SECONDS} s, seed {SEED}, killed {soak.kills['jobs']} jobs and {soak.kills['workers']} "
               f"workers{hudi.report()}", flush=True)
 
