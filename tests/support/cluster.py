@@ -15,7 +15,11 @@ roles (each with its own name as password)
 It asks everybody for SCRAM. Tests wait for conditions, never for time alone. Python 3.9 or newer,
 standard library only. The folder of the binary is --build, PGVENEER_BUILD, or build/ of the tree.
 """
+import base64
 import ctypes
+import fcntl
+import hashlib
+import hmac
 import os
 import pathlib
 import re
@@ -54,6 +58,25 @@ def pg_bin(name, version=None):
         if (folder / name).exists():
             return str(folder / name)
     return shutil.which(name) or sys.exit(f"{name} is not installed")
+
+
+# Debian's psql in /usr/bin is a script that looks for a cluster first: ten times the CPU of psql itself.
+os.environ["PATH"] = f"{pathlib.Path(pg_bin('psql')).resolve().parent}:{os.environ['PATH']}"
+
+
+def scratch_in_memory():
+    """Scratch folders go to /dev/shm where there is plenty of it, unless TMPDIR says where: a cluster has a
+    thousand files, and some disks take ten times as long for them."""
+    memory = pathlib.Path("/dev/shm")
+    if "TMPDIR" in os.environ or not os.access(memory, os.W_OK):
+        return
+    room = os.statvfs(memory)
+    available = re.search(r"MemAvailable: +(\d+) kB", pathlib.Path("/proc/meminfo").read_text())
+    if available and min(room.f_bavail * room.f_frsize, int(available.group(1)) * 1024) > 6 << 30:
+        tempfile.tempdir = str(memory)
+
+
+scratch_in_memory()
 
 
 def free_port():
@@ -180,6 +203,17 @@ class Process:
         return "\n".join(self.text().splitlines()[-lines:])
 
 
+def wait_ready(process, port):
+    """Until it takes connections on the port of 127.0.0.1."""
+    endpoint = Endpoint("127.0.0.1", port)
+    try:
+        wait_until(lambda: endpoint.is_ready() or not process.is_running(), "it answers", every=0.02)
+    except TimeoutError as e:
+        raise AssertionError(f"{process.name} does not start: {e}\n{process.tail()}") from None
+    if not process.is_running():
+        raise AssertionError(f"{process.name} does not start\n{process.tail()}")
+
+
 class Postgres:
     """A private server: TCP on a free port of 127.0.0.1 and a unix socket in .socket_dir."""
 
@@ -195,28 +229,26 @@ class Postgres:
         password.write_text("postgres\n")
         if os.getuid() == 0:
             shutil.chown(password, "postgres")
-        method = self.auth if self.auth in ("trust", "md5", "password") else "scram-sha-256"
         subprocess.run([pg_bin("initdb", self.version), "-D", self.data, "-U", "postgres", "-E", "UTF8", "--no-locale",
-                        "-A", method, "--pwfile", password, "--no-sync"], check=True,
+                        "-A", self.method(), "--pwfile", password, "--no-sync"], check=True,
                        stdout=subprocess.DEVNULL, cwd=self.folder, **server_user())
+
+    def method(self):
+        return self.auth if self.auth in ("trust", "md5", "password") else "scram-sha-256"
+
+    def configure(self):
         lines = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(self.socket_dir),
                  "fsync": "off", "full_page_writes": "off", "max_connections": "100",
                  "log_min_messages": "warning", "log_line_prefix": "%m [%p] %q%u@%d/%a ",
-                 "shared_buffers": "64MB", "password_encryption": "md5" if method == "md5" else "scram-sha-256",
+                 "shared_buffers": "64MB", "password_encryption": "md5" if self.method() == "md5" else "scram-sha-256",
                  **self.settings}
-        with open(self.data / "postgresql.auto.conf", "a") as f:
+        with open(self.data / "postgresql.auto.conf", "w") as f:
             f.writelines("%s = '%s'\n" % (k, str(v).replace("'", "''")) for k, v in lines.items())
 
     def start(self):
         self.process = Process("postgres", [pg_bin("postgres", self.version), "-D", self.data, "-p", str(self.port)],
                                self.folder / "postgres.log", signal.SIGQUIT, cwd=self.folder, **server_user())
-        endpoint = Endpoint("127.0.0.1", self.port)
-        try:
-            wait_until(lambda: endpoint.is_ready() or not self.process.is_running(), "PostgreSQL answers")
-        except TimeoutError:
-            pass
-        if not endpoint.is_ready():
-            raise AssertionError("PostgreSQL does not start\n" + self.process.tail())
+        wait_ready(self.process, self.port)
 
     def stop(self, sig=signal.SIGINT):
         """SIGINT: fast; SIGQUIT: as after a crash."""
@@ -248,13 +280,7 @@ class Pgveneer:
         self.process = Process(self.name, [self.binary, self.command, "-c", config],
                                self.folder / f"{self.name}.log", signal.SIGTERM, cwd=self.folder)
         if wait and self.command != "worker":
-            endpoint = Endpoint("127.0.0.1", self.settings["listen_port"])
-            try:
-                wait_until(lambda: endpoint.is_ready() or not self.process.is_running(), "pgveneer answers")
-            except TimeoutError:
-                pass
-            if not self.process.is_running() or not endpoint.is_ready():
-                raise AssertionError("pgveneer does not start\n" + self.process.tail())
+            wait_ready(self.process, self.settings["listen_port"])
         return self
 
     def stop(self, sig=signal.SIGTERM):
@@ -272,6 +298,38 @@ class Pgveneer:
         return (self.folder / f"{self.name}.log").read_text(errors="replace")
 
 
+def scram_verifier(password):
+    """What pg_authid holds, of one round: thousands of logins do not pay for 4096 rounds each."""
+    salt = b"0123456789abcdef"
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    parts = [salt, hashlib.sha256(key).digest(), hmac.digest(salted, b"Server Key", "sha256")]
+    return "SCRAM-SHA-256$1:{}${}:{}".format(*[base64.b64encode(p).decode() for p in parts])
+
+
+def prepared_data(auth, superuser_service, version):
+    """A data folder with the roles and databases, made once for all tests of a build: a copy of it takes a
+    tenth of the CPU of initdb."""
+    server = pathlib.Path(pg_bin("postgres", version))
+    depends = (str(server), server.stat().st_mtime_ns, auth, superuser_service, pathlib.Path(__file__).read_text())
+    folder = build_dir() / "clusters"
+    folder.mkdir(exist_ok=True)
+    prepared = folder / hashlib.sha256(repr(depends).encode()).hexdigest()[:16]
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not prepared.exists():
+            with Cluster(auth, superuser_service, version=version, prepared=False) as c:
+                c.postgres.stop()
+                copy_folder(c.postgres.data, folder / "new")
+            (folder / "new").rename(prepared)
+    return prepared
+
+
+def copy_folder(source, target):
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run(["cp", "-a", "--reflink=auto", source, target], check=True)
+
+
 class Cluster:
     """PostgreSQL and any number of pgveneer processes in a scratch folder.
 
@@ -279,10 +337,12 @@ class Cluster:
     superuser_service the role service is a superuser
     settings          of PostgreSQL
     version           18: the server of scripts/fetch_postgresql18.sh; else the newest installed one
+    prepared          False: initdb makes the data folder, not a copy
     .direct .proxy    Endpoints; .folder a scratch folder that postgres can read and write
     """
 
-    def __init__(self, auth="scram-sha-256", superuser_service=False, settings=(), version=None):
+    def __init__(self, auth="scram-sha-256", superuser_service=False, settings=(), version=None, prepared=True):
+        self.prepared = prepared
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pgveneer-test-"))
         self.folder.chmod(0o755)
         if os.getuid() == 0:
@@ -296,9 +356,15 @@ class Cluster:
     def __enter__(self):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
         try:
-            self.postgres.init()
+            if self.prepared:
+                copy_folder(prepared_data(self.postgres.method(), self.superuser_service, self.postgres.version),
+                            self.postgres.data)
+            else:
+                self.postgres.init()
+            self.postgres.configure()
             self.postgres.start()
-            self.create_roles()
+            if not self.prepared:
+                self.create_roles()
         except BaseException:
             self.close(failed=True)
             raise
@@ -309,9 +375,12 @@ class Cluster:
 
     def create_roles(self):
         rights = "SUPERUSER" if self.superuser_service else "NOSUPERUSER"
+        passwords = {name: name if self.postgres.method() == "md5" else scram_verifier(name)
+                     for name in ("postgres", "app", "service")}
         self.direct.sql(f"""
-            CREATE ROLE app LOGIN PASSWORD 'app';
-            CREATE ROLE service LOGIN {rights} PASSWORD 'service';
+            ALTER ROLE postgres PASSWORD '{passwords["postgres"]}';
+            CREATE ROLE app LOGIN PASSWORD '{passwords["app"]}';
+            CREATE ROLE service LOGIN {rights} PASSWORD '{passwords["service"]}';
             GRANT app TO service;
             CREATE DATABASE app OWNER app;
             GRANT CREATE ON DATABASE app TO service""", user="postgres", dbname="postgres")
