@@ -10,6 +10,7 @@ import signal
 import subprocess
 
 from cluster import Cluster, Pgveneer, build_dir, wait_until
+from session import Held
 
 SCHEMA = """
 CREATE TABLE public.runs (id text, pid int DEFAULT pg_backend_pid(), at timestamptz DEFAULT clock_timestamp());
@@ -42,6 +43,7 @@ GRANT ALL ON public.runs, public.orders TO service;
 class Engine:
     def __init__(self, **settings):
         self.cluster = Cluster(**settings)
+        self.held = Held(self.cluster.direct)
 
     def __enter__(self):
         self.cluster.__enter__()
@@ -58,10 +60,11 @@ class Engine:
         self.sql(SCHEMA, dbname=dbname)
 
     def __exit__(self, *why):
+        self.held.close()
         self.cluster.__exit__(*why)
 
     def sql(self, text, user="postgres", **more):
-        return self.cluster.direct.sql(text, user=user, **more)
+        return self.held.sql(text, user=user, **more)
 
     def worker(self, name, binary=None, **settings):
         child = Pgveneer(self.cluster.folder, {

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 
 from cluster import Cluster, ROOT, build_dir
+from session import Held
 
 DUCKDB = os.environ.get("PGVENEER_DUCKDB")
 
@@ -36,6 +37,7 @@ class Hudi:
 
     def __init__(self, **settings):
         self.cluster = Cluster(**settings)
+        self.psqls = Held(self.cluster.direct)
 
     def new_lane(self, number):
         """The same cluster with settings of its own, for work side by side."""
@@ -77,6 +79,7 @@ class Hudi:
         return self
 
     def __exit__(self, *why):
+        self.psqls.close()
         self.cluster.__exit__(*why)
 
     def write_config(self, **settings):
@@ -94,7 +97,7 @@ class Hudi:
     def sql(self, text, user="app", **more):
         if self.lane and not more:
             return self.held_sql(text, user)
-        return self.cluster.direct.sql(text, user=user, **more)
+        return self.psqls.sql(text, user=user, **more)
 
     def sql_error(self, text, user="app"):
         return self.cluster.direct.sql_error(text, user=user)

@@ -6,6 +6,7 @@
         r.wait_done(id)
 """
 from cluster import Cluster, wait_until
+from session import Held
 
 STEPS = ["prepare", "create_tmp_table", "get_src_table_snapshot", "insert", "set_readonly", "check_snapshot",
          "re-insert", "check_additional_child_table", "create_additional_child_table",
@@ -15,6 +16,7 @@ STEPS = ["prepare", "create_tmp_table", "get_src_table_snapshot", "insert", "set
 class Rebuild:
     def __init__(self, proxy=(), **settings):
         self.cluster, self.proxy_settings = Cluster(**settings), dict(proxy)
+        self.held = Held(self.cluster.direct)
 
     def __enter__(self):
         self.cluster.__enter__()
@@ -26,6 +28,7 @@ class Rebuild:
         return self
 
     def __exit__(self, *why):
+        self.held.close()
         self.cluster.__exit__(*why)
 
     def sql(self, text, **where):
@@ -35,7 +38,7 @@ class Rebuild:
         return self.cluster.proxy.sql_error(text, **where)
 
     def admin(self, text):
-        return self.cluster.direct.sql(text, user="postgres")
+        return self.held.sql(text, user="postgres")
 
     def notices(self, text, **where):
         """Standard error of psql: notices and errors as a client sees them."""
