@@ -17,7 +17,7 @@ def all_scenarios(e):
     @s.scenario("a due task runs at once and its end is recorded")
     def _():
         e.task("first")
-        e.wait("first", "end_time IS NOT NULL", 5)
+        e.wait("first", "end_time IS NOT NULL")
         equal(e.get("first", "state, failure_times, last_log, lease_until IS NULL, worker IS NULL, work_pid IS NULL,"
                              "lease_pid IS NULL, next_start_time = start_time + run_every, end_time >= start_time"),
               "active|0||t|t|t|t|t|t")
@@ -168,7 +168,7 @@ def all_scenarios(e):
         start = time.monotonic()
         e.sql("SELECT pgveneer.pg_task_pause('pause'); NOTIFY pgveneer_task")
         e.wait("pause", "lease_until IS NULL AND work_pid IS NULL")
-        assert time.monotonic() - start < 5, "slow"
+        assert time.monotonic() - start < 30, "it waited for the statement"
         equal(e.get("pause", "state, last_log, next_start_time, failure_times, end_time"), "paused|paused||0|")
         equal(e.runs("pause"), 0)
         e.order("pause")
@@ -222,7 +222,7 @@ def all_scenarios(e):
         job = wait_job(w, "pgv:read")
         start = time.monotonic()
         equal(w.stop(signal.SIGTERM), 0)
-        assert time.monotonic() - start < 5, "slow"
+        assert time.monotonic() - start < 30, "it waited for the statement"
         assert not is_alive(job), "the job outlived its worker"
         equal(e.get("term", "lease_until IS NULL, state, failure_times, crash_times"), "t|active|0|0")
         e.order("term")

@@ -8,7 +8,7 @@ from cluster import Scenarios, equal, wait_until
 from engine import Engine, children, is_alive, kill, wait_job
 
 s = Scenarios("task takeover")
-TAKEOVER_S = 20
+TAKEOVER_S = 60  # 15 s of the lease, and what a busy machine takes
 
 
 def all_scenarios(e):
@@ -24,11 +24,11 @@ def all_scenarios(e):
         e.wait_working("orphan")
         job = wait_job(w)
         w.process.kill()
-        wait_until(lambda: not is_alive(job), "the job ends", 5)
+        wait_until(lambda: not is_alive(job), "the job ends")
         equal(e.get("orphan", "lease_until IS NULL, failure_times, crash_times"), "t|0|0")
         e.order("orphan")
         other = e.worker("heir")
-        e.wait("orphan", "end_time IS NOT NULL", 5)
+        e.wait("orphan", "end_time IS NOT NULL")
         equal(e.runs("orphan"), 1)
         other.stop()
 
@@ -47,8 +47,8 @@ def all_scenarios(e):
         e.order("both")
         e.wait("both", "fencing = 2 AND work_pid IS NOT NULL OR end_time IS NOT NULL", TAKEOVER_S)
         print(f"     taken over after {time.monotonic() - start:.1f} s")
-        equal(server_process(work), "0", "server process of the predecessor")
-        e.wait("both", "end_time IS NOT NULL", 5)
+        wait_until(lambda: server_process(work) == "0", "the server process of the predecessor ends")
+        e.wait("both", "end_time IS NOT NULL")
         equal(e.runs("both"), 1)
         equal(e.get("both", "crash_times, failure_times"), "0|0")
         assert "task both: the connection of its owner" in other.log_text(), "the lease ran out by itself"
@@ -92,7 +92,7 @@ def all_scenarios(e):
         work = e.get("job", "work_pid")
         e.order("job")
         kill(wait_job(w))
-        e.wait("job", "end_time IS NOT NULL", 5)
+        e.wait("job", "end_time IS NOT NULL", 12)  # sooner than its lease ends
         equal(server_process(work), "0")
         equal(e.runs("job"), 1)
         w.stop()
@@ -109,7 +109,7 @@ def all_scenarios(e):
         start = time.monotonic()
         e.order("still")
         other = e.worker("awake")
-        e.wait("still", "end_time IS NOT NULL", TAKEOVER_S + 2)
+        e.wait("still", "end_time IS NOT NULL", TAKEOVER_S)
         print(f"     done elsewhere after {time.monotonic() - start:.1f} s")
         assert "task still: the connection" not in other.log_text(), "it was connected all the time"
         go.touch()
@@ -150,7 +150,7 @@ def all_scenarios(e):
         e.wait_working("restart")
         e.order("restart")
         c.postgres.restart(signal.SIGQUIT)
-        e.wait("restart", "end_time IS NOT NULL", 30)
+        e.wait("restart", "end_time IS NOT NULL")
         equal(e.runs("restart"), 1)
         equal(e.get("restart", "failure_times"), "0")
         w.stop()
