@@ -33,7 +33,7 @@ import time
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT_S = float(os.environ.get("PGVENEER_TEST_TIMEOUT", "30"))
+TIMEOUT_S = float(os.environ.get("PGVENEER_TEST_TIMEOUT", "120"))
 PR_SET_PDEATHSIG = 1
 SANITIZER = re.compile(r"(ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed)")
 

@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 
-TIMEOUT_S = float(os.environ.get("PGVENEER_TEST_TIMEOUT", "30"))
+TIMEOUT_S = float(os.environ.get("PGVENEER_TEST_TIMEOUT", "120"))
 
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 GSSENC_REQUEST = struct.pack("!II", 8, 80877104)
