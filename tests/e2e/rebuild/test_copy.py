@@ -35,7 +35,7 @@ class Writers:
         conn = psycopg2.connect(host="127.0.0.1", port=c.proxy.port, user="app", password="app", dbname="app")
         cur = conn.cursor()
         n = 0
-        while not self.stop.is_set():
+        while not self.stop.wait(0.004):  # without a pause they would take both cores
             key = rng.randrange(1, keys) * sessions + number  # each session has keys of its own
             n += 1
             v = f"{number}.{n}"

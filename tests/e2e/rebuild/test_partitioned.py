@@ -73,7 +73,7 @@ class Writers:
         rng = random.Random(number)
         conn = psycopg2.connect(host="127.0.0.1", port=self.r.cluster.proxy.port, user="app", password="app", dbname="app")
         cur = conn.cursor()
-        while not self.stop.is_set():
+        while not self.stop.wait(0.004):  # without a pause they would take both cores
             try:
                 id = rng.randrange(1, self.keys) * self.sessions + number  # each session has keys of its own
                 self.write(cur, rng, id, f"{number}.{self.count}")
