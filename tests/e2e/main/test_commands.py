@@ -142,10 +142,10 @@ def drain(c):
     client.stdin.flush()
     equal(client.stdout.readline().strip(), "ended")
     start = time.monotonic()
-    equal(run.process.popen.wait(30), 0, "exit code")
+    equal(run.process.popen.wait(60), 0, "exit code")
     assert time.monotonic() - start < 15, "it did not end when the last transaction had"
     client.stdin.close()
-    client.wait(10)
+    client.wait(60)
     client.stdout.close()
 
 
@@ -160,8 +160,8 @@ def second_signal(c):
     # the proxy's own words: two signals that come to it at once are one
     wait_until(lambda: "stopping: waiting up to" in run.process.text(), "the drain has begun")
     run.process.kill(signal.SIGTERM)
-    equal(run.process.popen.wait(10), 0, "exit code")
-    client.wait(10)
+    equal(run.process.popen.wait(60), 0, "exit code")
+    client.wait(60)
 
 
 def port_taken(c):
@@ -180,7 +180,7 @@ class Embedded:
         self.process = Process("embedded", [BINARY, "run", "--embedded", self.dir, "--set", f"listen_port={self.port}"],
                                self.c.folder / f"{self.dir.name[:20]}.{self.runs}.log", signal.SIGTERM, cwd="/")
         self.endpoint = Endpoint("127.0.0.1", self.port)
-        wait_until(lambda: self.endpoint.is_ready() or not self.process.is_running(), "it answers", timeout=60)
+        wait_until(lambda: self.endpoint.is_ready() or not self.process.is_running(), "it answers")
         if not self.process.is_running():
             raise AssertionError(self.process.tail())
         self.password = (self.dir / "password").read_text().strip()
@@ -205,7 +205,7 @@ def embedded(c):
     old = int((e.dir / "data/postmaster.pid").read_text().split()[0])
     os.kill(old, signal.SIGKILL)
     wait_until(lambda: children(e.process.pid).get("postgres", old) != old and e.endpoint.is_ready(),
-               "the server is back", timeout=60)
+               "the server is back")
     equal(e.sql("SELECT a FROM kept"), "7")
     # The supervisor is killed, and started again with what it left.
     e.process.stop(signal.SIGKILL)
