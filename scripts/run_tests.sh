@@ -27,5 +27,6 @@ if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] &&
     setarch -R true 2>/dev/null; then
     wrap=(setarch -R)
 fi
-exec "${wrap[@]}" ctest --test-dir "$build" --output-on-failure -j "$jobs" --no-tests=error \
+# Twice as many as cores: the end-to-end tests wait as long as they work.
+exec "${wrap[@]}" ctest --test-dir "$build" --output-on-failure -j "$((2 * jobs))" --no-tests=error \
     ${TESTS:+-R "$TESTS"} </dev/null
