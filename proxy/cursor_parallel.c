@@ -36,11 +36,11 @@
 
 #include "credential.h"
 #include "cursor_moment.h"
+#include "cursor_parallel_write.h"
 #include "cursor_run.h"
 #include "dispatch.h"
 #include "session.h"
 
-#define SQL_MAX_BYTES ((size_t)1024 * 1024)
 #define PAGE_BYTES 8192u
 
 #define MAX_VIEW_ROUNDS 3
@@ -93,202 +93,38 @@ static void undo(struct session *s)
     ask(s, STAGE_UNDO, "ROLLBACK TO SAVEPOINT pgveneer_plan", NULL);
 }
 
-#define EXPLAIN "EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) "
-
 static struct lexer_dialect dialect_of(const struct session *s)
 {
     return (struct lexer_dialect){s->standard_conforming_strings,
                                   encoding_find(s->client_encoding)};
 }
 
-#define SET(name, value) "pg_catalog.set_config('" name "', '" value "', true)"
-
 static void ask_costs(struct session *s)
 {
     ask(s, STAGE_COSTS,
-        "SELECT " SET("parallel_setup_cost", "0") ", " SET("parallel_tuple_cost", "0") ", " SET(
-            "min_parallel_table_scan_size",
-            "0") ", " SET("max_parallel_workers_per_gather",
-                          "4") ", " SET("enable_indexscan",
-                                        "off") ", " SET("enable_indexonlyscan",
-                                                        "off") ", " SET("enable_bitmapscan",
-                                                                        "off") ", " SET("enable_"
-                                                                                        "tidscan",
-                                                                                        "off") ","
-                                                                                               " " SET("enable_parallel_hash", "off") ", " SET(
-                                                                                                   "enable_parallel_append",
-                                                                                                   "on") ", " SET("enable_gathermerge",
-                                                                                                                  "off") ", " SET("enable_seqscan",
-                                                                                                                                  "on") ", " SET("enable_partitionwise_join",
-                                                                                                                                                 "off"),
+        "SELECT pg_catalog.set_config('parallel_setup_cost', '0', true), "
+        "pg_catalog.set_config('parallel_tuple_cost', '0', true), "
+        "pg_catalog.set_config('min_parallel_table_scan_size', '0', true), "
+        "pg_catalog.set_config('max_parallel_workers_per_gather', '4', true), "
+        "pg_catalog.set_config('enable_indexscan', 'off', true), "
+        "pg_catalog.set_config('enable_indexonlyscan', 'off', true), "
+        "pg_catalog.set_config('enable_bitmapscan', 'off', true), "
+        "pg_catalog.set_config('enable_tidscan', 'off', true), "
+        "pg_catalog.set_config('enable_parallel_hash', 'off', true), "
+        "pg_catalog.set_config('enable_parallel_append', 'on', true), "
+        "pg_catalog.set_config('enable_gathermerge', 'off', true), "
+        "pg_catalog.set_config('enable_seqscan', 'on', true), "
+        "pg_catalog.set_config('enable_partitionwise_join', 'off', true)",
         NULL);
 }
 
 static void ask_ranges(struct session *s)
 {
     ask(s, STAGE_RANGES,
-        "SELECT " SET("max_parallel_workers_per_gather",
-                      "0") ", " SET("enable_tidscan", "on") ", " SET("enable_seqscan", "off"),
+        "SELECT pg_catalog.set_config('max_parallel_workers_per_gather', '0', true), "
+        "pg_catalog.set_config('enable_tidscan', 'on', true), "
+        "pg_catalog.set_config('enable_seqscan', 'off', true)",
         NULL);
-}
-
-/* "schema"."name" inside a literal */
-static void put_relation(struct buf *b, const struct cursor_plan_scan *scan)
-{
-    const char *const parts[] = {scan->schema, scan->relation};
-    for (size_t i = 0; i < 2; i++) {
-        buf_append_cstr(b, i == 0 ? "E'\"" : ".\"");
-        for (const char *at = parts[i]; *at != '\0'; at++) {
-            if (*at == '"' || *at == '\'' || *at == '\\')
-                buf_append_byte(b, *at);
-            buf_append_byte(b, *at);
-        }
-        buf_append_byte(b, '"');
-    }
-    buf_append_byte(b, '\'');
-}
-
-static void put_relations(struct buf *b, const struct cursor_plan *p, bool divided)
-{
-    const char *separator = "";
-    buf_append_cstr(b, "ARRAY[");
-    for (size_t i = 0; i < p->scan_count; i++) {
-        if (divided && !p->scans[i].is_divided)
-            continue;
-        buf_append_cstr(b, separator);
-        put_relation(b, &p->scans[i]);
-        separator = ", ";
-    }
-    buf_append_cstr(b, "]::pg_catalog.regclass[]");
-}
-
-/* Columns: unsafe?; bytes of all tables; of each divided scan a line "pages root name", pages -1 where it
- * is no plain table, and the name by which a query knows it; size of a page; may DO be used? $1: the
- * plan. Functions and operators of users count by their names in the plan's text, temporary objects by
- * theirs in the query's too, as not all of it is in the plan: one too many costs an endpoint, no more.
- * The last column is there for what it does: without it this statement would be divided among
- * parallel workers itself, which take fifty times its time to start. */
-static const char *write_safe(struct session *s)
-{
-    static const char unsafe[] =
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE (p.proparallel <> 's' OR "
-        "(p.provolatile <> 'i' AND p.oid >= 16384)) AND "
-        "pg_catalog.strpos($1, pg_catalog.quote_ident(p.proname) || '(') > 0) "
-        "OR EXISTS (SELECT FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = "
-        "o.oprcode "
-        "WHERE o.oid >= 16384 AND p.provolatile <> 'i' AND pg_catalog.strpos($1, o.oprname::text) "
-        "> 0) "
-        "OR EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = "
-        "c.castfunc "
-        "WHERE c.oid >= 16384 AND p.provolatile <> 'i') "
-        "OR pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS (SELECT FROM (SELECT relnamespace, "
-        "relname FROM pg_catalog.pg_class UNION ALL SELECT pronamespace, proname FROM "
-        "pg_catalog.pg_proc UNION ALL SELECT typnamespace, typname FROM pg_catalog.pg_type) x (n, "
-        "name), (SELECT pg_catalog.concat($1, ' ', ";
-    static const char is_named[] =
-        ")) q (text) WHERE x.n = pg_catalog.pg_my_temp_schema() AND CASE WHEN x.name ~ E'\\\\W' "
-        "THEN pg_catalog.strpos(q.text, x.name::pg_catalog.text) > 0 "
-        "ELSE q.text ~* (E'\\\\m' || x.name || E'\\\\M') END), ";
-    struct lexer_dialect d = dialect_of(s);
-    const char *query = lexer_quote(arena_of(s), parallel_of(s)->query, d.encoding);
-    struct buf b;
-    buf_init(&b, SQL_MAX_BYTES);
-    buf_append_cstr(&b, unsafe);
-    if (query == NULL || !buf_append_cstr(&b, query) || !buf_append_cstr(&b, is_named)) {
-        buf_fini(&b);
-        return NULL;
-    }
-    buf_append_cstr(
-        &b, "(SELECT pg_catalog.sum(pg_catalog.pg_relation_size(r)) FROM pg_catalog.unnest(");
-    put_relations(&b, &parallel_of(s)->plan, false);
-    buf_append_cstr(
-        &b, ") r), (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', CASE WHEN "
-            "c.relkind = 'r' AND c.relam = 2 AND c.relpersistence <> 't' THEN "
-            "pg_catalog.pg_relation_size(c.oid) / 8192 ELSE -1 END, coalesce(p.oid, 0), "
-            "coalesce(p.relname, c.relname)), E'\\n' ORDER BY u.n) FROM pg_catalog.unnest(");
-    put_relations(&b, &parallel_of(s)->plan, true);
-    buf_append_cstr(
-        &b,
-        ") WITH ORDINALITY u (r, n) JOIN pg_catalog.pg_class c ON c.oid = u.r LEFT JOIN "
-        "pg_catalog.pg_class p ON p.oid = pg_catalog.pg_partition_root(u.r)), "
-        "pg_catalog.current_setting('block_size'), EXISTS (SELECT FROM pg_catalog.pg_language l "
-        "WHERE l.lanname = 'plpgsql' AND pg_catalog.has_language_privilege(l.oid, "
-        "'USAGE')), " SET("max_parallel_workers_per_gather", "0"));
-    const char *sql = buf_cstr(&b);
-    const char *text = sql == NULL ? NULL : arena_copy_cstr(arena_of(s), sql);
-    buf_fini(&b);
-    return text;
-}
-
-/* A name of one or two parts that to_regclass takes without an error: no comments, no U&. */
-static bool is_plain_name(struct slice name)
-{
-    size_t dots = 0;
-    for (size_t i = 0; i < name.len; i++) {
-        dots += name.data[i] == '.';
-        if (strchr("/-&", name.data[i]) != NULL || (unsigned char)name.data[i] < ' ')
-            return false;
-    }
-    return dots < 2;
-}
-
-/* A JSON object: the definitions of those FROM items, by number, that are views and may be put into the
- * text. */
-static const char *write_views(struct session *s)
-{
-    static const char may_read[] =
-        ") WITH ORDINALITY u (name, n) JOIN pg_catalog.pg_class c "
-        "ON c.oid = pg_catalog.to_regclass(u.name) "
-        "WHERE c.relkind = 'v' AND (pg_catalog.pg_get_userbyid(c.relowner) = current_user OR "
-        "pg_catalog.strpos(coalesce(c.reloptions::pg_catalog.text, ''), 'security_barrier') = 0 "
-        "AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend d "
-        "ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = w.oid "
-        "AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> c.oid "
-        "JOIN pg_catalog.pg_class t ON t.oid = d.refobjid WHERE w.ev_class = c.oid "
-        "AND (t.relkind = 'v' OR t.relrowsecurity "
-        "OR NOT pg_catalog.has_table_privilege(t.oid, 'SELECT'))))";
-    const struct cursor_places *p = &parallel_of(s)->places;
-    struct lexer_dialect d = dialect_of(s);
-    const char *separator = "";
-    struct buf b;
-    buf_init(&b, SQL_MAX_BYTES);
-    buf_append_cstr(&b,
-                    "SELECT pg_catalog.json_object_agg(u.n - 1, pg_catalog.pg_get_viewdef(c.oid)) "
-                    "FROM pg_catalog.unnest(ARRAY[");
-    for (size_t i = 0; i < p->count; i++) {
-        struct slice name = slice_part(p->query, p->places[i].item, p->places[i].item_end);
-        bool plain = is_plain_name(name);
-        const char *quoted = lexer_quote(arena_of(s), plain ? name : slice_of("", 0), d.encoding);
-        buf_append_cstr(&b, separator);
-        buf_append_cstr(&b, !plain || quoted == NULL ? "NULL" : quoted);
-        separator = ", ";
-    }
-    buf_append_cstr(&b, "]::pg_catalog.text[]");
-    buf_append_cstr(&b, may_read);
-    const char *sql = buf_cstr(&b);
-    const char *text = sql == NULL ? NULL : arena_copy_cstr(arena_of(s), sql);
-    buf_fini(&b);
-    return text;
-}
-
-/* The plan of a text that may be wrong, into a setting that goes with the savepoint. */
-static const char *write_try(struct session *s, const char *slice)
-{
-    struct arena *a = arena_of(s);
-    enum encoding e = dialect_of(s).encoding;
-    const char *sql = slice == NULL ? NULL : arena_printf(a, EXPLAIN "%s", slice);
-    const char *quoted = sql == NULL ? NULL : lexer_quote(a, slice_cstr(sql), e);
-    const char *body = quoted == NULL
-                           ? NULL
-                           : arena_printf(a,
-                                          "DECLARE p pg_catalog.json; BEGIN EXECUTE %s INTO p; "
-                                          "PERFORM pg_catalog.set_config('pgveneer.plan', "
-                                          "p::pg_catalog.text, true); EXCEPTION WHEN OTHERS THEN "
-                                          "PERFORM pg_catalog.set_config('pgveneer.plan', '', "
-                                          "true); END",
-                                          quoted);
-    const char *literal = body == NULL ? NULL : lexer_quote(a, slice_cstr(body), e);
-    return literal == NULL ? NULL : arena_printf(a, "DO LANGUAGE plpgsql %s", literal);
 }
 
 #define SEE "SELECT pg_catalog.current_setting('pgveneer.plan', true)"
@@ -298,9 +134,10 @@ static void ask_plan(struct session *s)
 {
     const char *query = parallel_of(s)->query.data;
     if (s->vendor->cursors->run.explains)
-        ask(s, STAGE_CHECK, write_try(s, query), NULL);
+        ask(s, STAGE_CHECK, cursor_parallel_write_try(arena_of(s), query, dialect_of(s).encoding),
+            NULL);
     else
-        ask(s, STAGE_EXPLAIN, arena_printf(arena_of(s), EXPLAIN "%s", query), NULL);
+        ask(s, STAGE_EXPLAIN, arena_printf(arena_of(s), CURSOR_PARALLEL_EXPLAIN "%s", query), NULL);
 }
 
 /* ---- places ---- */
@@ -348,15 +185,18 @@ static void try_next(struct session *s)
     bool has_choice = choose(p);
     if (!has_choice && p->chosen != NULL && !p->places.has_with && p->places.count > 0 &&
         p->views_inlined++ < MAX_VIEW_ROUNDS)
-        ask(s, STAGE_VIEWS, write_views(s), NULL);
+        ask(s, STAGE_VIEWS,
+            cursor_parallel_write_views(arena_of(s), &p->places, dialect_of(s).encoding), NULL);
     else if (!has_choice)
         undo(s);
     else if (!p->has_ranges)
         ask_ranges(s);
     else
         ask(s, STAGE_TRY,
-            write_try(s, cursor_splice_slice(arena_of(s), &p->places, p->chosen, p->bounds[1],
-                                             p->bounds[2])),
+            cursor_parallel_write_try(
+                arena_of(s),
+                cursor_splice_slice(arena_of(s), &p->places, p->chosen, p->bounds[1], p->bounds[2]),
+                dialect_of(s).encoding),
             NULL);
 }
 
@@ -381,7 +221,8 @@ static void on_explained(struct session *s)
     if (copy == NULL)
         undo(s);
     else
-        ask(s, STAGE_SAFE, write_safe(s), copy);
+        ask(s, STAGE_SAFE, cursor_parallel_write_safe(arena_of(s), &p->plan, p->query, d.encoding),
+            copy);
 }
 
 /* Lines "pages root name". False: one of them is not to be divided. */
