@@ -38,7 +38,7 @@ static unsigned long revision_of(const char *text)
 {
     static const char label[] = "-- revision ";
     return strncmp(text, label, sizeof label - 1) != 0 ? 1
-                                                        : strtoul(text + sizeof label - 1, NULL, 10);
+                                                       : strtoul(text + sizeof label - 1, NULL, 10);
 }
 
 static void put_begin(struct buf *out)
@@ -81,8 +81,7 @@ static void put_newer(const struct migration_list *lists, size_t count, struct b
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < lists[i].count; j++) {
             const struct migration *m = &lists[i].items[j];
-            buf_printf(out, ",\n      ('%s', '%s', %lu)", m->feature, m->name,
-                       revision_of(m->sql));
+            buf_printf(out, ",\n      ('%s', '%s', %lu)", m->feature, m->name, revision_of(m->sql));
         }
     }
     buf_append_cstr(out, ") AS ours (feature, name, revision) USING (feature, name)\n"
