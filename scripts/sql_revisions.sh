@@ -57,8 +57,8 @@ check_texts() {
     local key revision sum
     while read -r key revision sum; do
         grep -q "^$key .* $sum$" <<<"$files" ||
-            sha256sum --status -c <<<"$sum  $shipped/$key.${sum:0:8}.sql" 2>/dev/null ||
-            complain "the released text of $key belongs into $shipped/$key.${sum:0:8}.sql"
+            sha256sum --status -c <<<"$sum  $shipped/$key.${sum:0:8}.txt" 2>/dev/null ||
+            complain "the released text of $key belongs into $shipped/$key.${sum:0:8}.txt"
     done < <(grep / $released | grep -v '^#')
 }
 

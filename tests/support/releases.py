@@ -23,7 +23,7 @@ def releases():
 
 def text_of(name, sha256):
     feature, file = name.split("/")
-    for path in (ROOT / f"handlers/{feature}/sql/{file}.sql", SHIPPED / f"{name}.{sha256[:8]}.sql"):
+    for path in (ROOT / f"handlers/{feature}/sql/{file}.sql", SHIPPED / f"{name}.{sha256[:8]}.txt"):
         if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return path.read_text()
     raise AssertionError(f"the text of {name} with {sha256} is missing")
