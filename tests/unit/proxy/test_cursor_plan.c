@@ -119,20 +119,6 @@ static void test_divide(void **state)
     assert_int_equal(b[3], 3);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    arena_init(&arena, 0);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    arena_fini(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,5 +126,8 @@ int main(void)
         cmocka_unit_test(test_confirms),
         cmocka_unit_test(test_divide),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    arena_init(&arena, 0);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    arena_fini(&arena);
+    return failed;
 }

@@ -160,20 +160,6 @@ static void test_values(void **state)
     assert_false(cursor_splice_values(&arena, slice_cstr("SELECT $0"), &dialect, values, 2, &out));
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    arena_init(&arena, 0);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    arena_fini(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,5 +168,8 @@ int main(void)
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_values),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    arena_init(&arena, 0);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    arena_fini(&arena);
+    return failed;
 }

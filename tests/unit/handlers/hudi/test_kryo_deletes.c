@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/attr.h"
 #include "kryo_deletes.h"
 #include "log_block.h"
 #include "log_rows.h"
@@ -169,17 +170,25 @@ static bool read_list(uint32_t version, struct slice body, char *out, size_t siz
     return ok;
 }
 
+/* The same of a list in hexadecimal digits. */
+static bool read_hex_list(uint32_t version, const char *hex, char *out, size_t out_size,
+                          struct err *err)
+{
+    size_t size;
+    char *bytes = read_hex(hex, &size);
+    bool ok = read_list(version, slice_of(bytes, size), out, out_size, err);
+    free(bytes);
+    return ok;
+}
+
 static void test_lists(void **state)
 {
     char out[2048];
     struct err err;
-    size_t size;
     (void)state;
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        char *bytes = read_hex(lists[i].hex, &size);
-        assert_true(read_list(lists[i].version, slice_of(bytes, size), out, sizeof out, &err));
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        assert_true(read_hex_list(lists[i].version, lists[i].hex, out, sizeof out, &err));
         assert_string_equal(out, lists[i].expected);
-        free(bytes);
     }
 }
 
@@ -187,17 +196,14 @@ static void test_refused(void **state)
 {
     char out[2048];
     struct err err;
-    size_t size;
     (void)state;
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        char *bytes = read_hex(refused[i].hex, &size);
-        assert_false(read_list(refused[i].version, slice_of(bytes, size), out, sizeof out, &err));
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        assert_false(read_hex_list(refused[i].version, refused[i].hex, out, sizeof out, &err));
         assert_string_equal(err.message, refused[i].message);
         assert_string_equal(err.sqlstate, "0A000");
         if (i == 0)
             assert_string_equal(out,
                                 "e1=1.5\ne2=-2.25\ne3=1\ne4=-5\ne5=9\ne6!\ne7=cfc7e3\ne8=00e0\n");
-        free(bytes);
     }
 }
 
@@ -208,7 +214,7 @@ static void test_truncated(void **state)
     struct err err;
     size_t size;
     (void)state;
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         char *bytes = read_hex(lists[i].hex, &size);
         for (size_t n = 0; n < size; n++) {
             char *part = malloc(n + 1);
@@ -226,13 +232,10 @@ static void test_versions(void **state)
 {
     char out[2048];
     struct err err;
-    size_t size;
     (void)state;
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        char *bytes = read_hex(lists[i].hex, &size);
-        assert_false(read_list(3 - lists[i].version, slice_of(bytes, size), out, sizeof out, &err));
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        assert_false(read_hex_list(3 - lists[i].version, lists[i].hex, out, sizeof out, &err));
         assert_string_equal(err.sqlstate, "0A000");
-        free(bytes);
     }
 }
 
