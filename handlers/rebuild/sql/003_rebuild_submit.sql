@@ -376,6 +376,20 @@ BEGIN
                     WHERE t.relid = rel OR t.relid IN (SELECT relid FROM pg_partition_tree(rel)));
 END $$;
 
+-- A materialized view reads its table by oid, and nothing can make it read another one. In place only those of
+-- columns whose type changes are in the way. columns NULL: all of them.
+CREATE OR REPLACE FUNCTION hologres.materialized_views(rel oid, columns text[]) RETURNS SETOF hologres.problem
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT DISTINCT '0A000', format('materialized view %s depends on the table', hologres.qualified_name(m.oid)),
+           'Drop it, and create it again after the rebuild; one that reads a view of the table can stay.'
+      FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class m ON m.oid = r.ev_class
+      LEFT JOIN pg_attribute a ON a.attrelid = rel AND a.attnum = d.refobjsubid
+     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = rel
+       AND m.relkind = 'm' AND (columns IS NULL OR a.attname = ANY (columns))
+     ORDER BY 2
+$$;
+
 -- What the catalogs say against rebuilding the table at all.
 CREATE OR REPLACE FUNCTION hologres.table_problems(rel oid, options jsonb, actions jsonb)
     RETURNS SETOF hologres.problem
@@ -386,7 +400,6 @@ DECLARE
     service oid := (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgveneer');
     may text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET'
                      ELSE 'MEMBER' END;
-    found_name text;
 BEGIN
     IF c.relpersistence = 't' THEN
         RETURN NEXT ('0A000', 'temporary tables cannot be rebuilt', '')::hologres.problem;
@@ -415,14 +428,8 @@ BEGIN
                   AND deptype = 'e') THEN
         RETURN NEXT ('0A000', 'tables of an extension cannot be rebuilt', '')::hologres.problem;
     END IF;
-    FOR found_name IN
-        SELECT DISTINCT hologres.qualified_name(r.ev_class) FROM pg_depend d
-          JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class m ON m.oid = r.ev_class
-         WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
-           AND d.refobjid = rel AND m.relkind = 'm' ORDER BY 1 LOOP
-        RETURN NEXT ('0A000', format('materialized view %s depends on the table', found_name),
-                     'Drop it, and create it again after the rebuild.')::hologres.problem;
-    END LOOP;
+    RETURN QUERY SELECT p.* FROM hologres.materialized_views(rel, ARRAY(
+        SELECT a ->> 'column' FROM jsonb_array_elements(actions) a WHERE a ->> 'do' = 'type')) p;
     IF NOT options ? 'binlog_mode' AND hologres.has_binlog(rel) THEN
         RETURN NEXT ('0A000', 'the changes of the table are published (binlog)',
             'Use WITH (binlog_mode), and RESUME the task when the consumer has read all changes.')

@@ -28,6 +28,7 @@ DECLARE
     found record;
 BEGIN
     RETURN QUERY SELECT p.* FROM hologres.child_problems(rel, actions) p;
+    RETURN QUERY SELECT p.* FROM hologres.materialized_views(rel, NULL) p;
     IF hologres.partition_way(rel, actions) = 'values' THEN
         FOR found IN SELECT p AS name FROM unnest(parts) p
                       LEFT JOIN pg_attribute a ON a.attrelid = rel AND a.attname = p AND a.attnum > 0
@@ -57,7 +58,7 @@ BEGIN
                     AND NOT EXISTS (SELECT FROM pg_publication_rel x WHERE x.prpubid = p.oid AND x.prrelid IN (
                         SELECT rel UNION ALL SELECT relid FROM pg_partition_tree(rel))) LOOP
         RETURN NEXT ('0A000', format('publication "%s" would publish the copy, too', found.pubname),
-                     'It publishes all tables, or all of a schema.')::hologres.problem;
+                     'It publishes all tables, or all of a schema; one FOR TABLE can stay.')::hologres.problem;
     END LOOP;
     IF EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = rel) THEN
         RETURN NEXT ('0A000', 'a subscription writes to the table', '')::hologres.problem;

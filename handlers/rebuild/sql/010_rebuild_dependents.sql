@@ -39,7 +39,7 @@ AS $$
             WHEN c.relnamespace = 'hologres'::regnamespace AND c.relname LIKE 'rebuild\_rows\_%' THEN NULL -- open_rows
             WHEN c.relkind = 'v' AND (d.rulename = '_RETURN' OR d.classid = 'pg_class'::regclass) THEN
                 CASE WHEN d.of_table AND NOT d.is_changed THEN 'replaced view' ELSE 'new view' END
-            WHEN d.rulename = '_RETURN' AND d.of_table THEN NULL -- table_problems names materialized views
+            WHEN d.rulename = '_RETURN' AND d.of_table THEN NULL -- hologres.materialized_views
             WHEN d.rulename <> '_RETURN' AND home <> rel THEN 'rule'
             WHEN d.classid = 'pg_policy'::regclass AND home <> rel THEN 'policy'
             WHEN d.rulename <> '_RETURN' AND NOT d.of_table THEN 'own rule'

@@ -322,6 +322,25 @@ def publications(r):
     r.rebuild("ASYNC REBUILD TABLE pub.t SET (fillfactor = 90)")
 
 
+def materialized_views(r):
+    """In place they stay, but for a column that changes its type; with a copy those stay that read a view of the table."""
+    r.sql("""CREATE TABLE m1 (id int PRIMARY KEY, v varchar(5), n int); INSERT INTO m1 VALUES (1, 'a', 1); CREATE VIEW m1_v AS SELECT id, v FROM m1;
+        CREATE MATERIALIZED VIEW m1_direct AS SELECT id, n FROM m1; CREATE MATERIALIZED VIEW m1_above AS SELECT v, count(*) FROM m1_v GROUP BY v; CREATE INDEX ON m1_above (v)""")
+    before = oid(r, "m1"), oid(r, "m1_direct"), oid(r, "m1_above")
+    r.rebuild("ASYNC REBUILD TABLE m1 ADD x int DEFAULT 1, ALTER v SET NOT NULL")
+    equal((oid(r, "m1"), oid(r, "m1_direct"), oid(r, "m1_above")), before, "in place")
+    for text in ("SET (fillfactor = 90)", "ALTER n TYPE bigint", "WITH (keep_source) ADD y int"):
+        e = r.sql_error(f"ASYNC REBUILD TABLE m1 {text}")
+        equal((e.sqlstate, "materialized view public.m1_direct depends on the table" in str(e), "m1_above" in str(e)), ("0A000", True, False), str(e))
+    r.sql("CREATE TABLE m2 (id int PRIMARY KEY, v varchar(5)); CREATE MATERIALIZED VIEW m2_m AS SELECT v FROM m2")
+    equal(r.sql_error("ASYNC REBUILD TABLE m2 ALTER v TYPE varchar(9)").sqlstate, "0A000", "a type that is changed in place")
+    r.sql("DROP MATERIALIZED VIEW m1_direct")
+    r.rebuild("ASYNC REBUILD TABLE m1 SET (fillfactor = 90)")
+    equal((oid(r, "m1") != before[0], oid(r, "m1_above")), (True, before[2]), "above a view")
+    r.sql("INSERT INTO m1 (id, v) VALUES (2, 'a')")
+    equal(r.sql("SELECT count FROM m1_above; REFRESH MATERIALIZED VIEW m1_above; SELECT count FROM m1_above"), "1\n2", "read and refreshed")
+
+
 def in_place_views(r):
     """A type that PostgreSQL changes in its catalog alone, but for a view: the view is made anew, no row is copied."""
     r.sql("""CREATE TABLE u1 (id int PRIMARY KEY, v varchar(5), n int); INSERT INTO u1 VALUES (1, 'a', 1);
@@ -346,8 +365,8 @@ def in_place_views(r):
 
 TESTS = {"views of changed columns": changed_views, "rules on views": rules_on_views, "refused views": changed_views_refused,
          "BEGIN ATOMIC": bodies, "row types": row_types, "policies and rules of others": others, "sequences": identity_readers,
-         "in the way of a type": in_the_way, "new keys": new_keys, "added columns": added_columns, "default privileges": default_privileges, "keys of partitions": keys_of_partitions,
-         "forced row security": forced_security, "publications": publications, "views in place": in_place_views}
+         "in the way of a type": in_the_way, "new keys": new_keys, "added columns": added_columns, "default privileges": default_privileges, "keys of partitions": keys_of_partitions, "partitions": partition_parts,
+         "forced row security": forced_security, "publications": publications, "materialized views": materialized_views, "views in place": in_place_views}
 with Rebuild() as r:
     for name, test in TESTS.items():
         if not sys.argv[1:] or name in sys.argv[1:]:

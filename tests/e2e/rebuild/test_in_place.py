@@ -83,7 +83,7 @@ def refusals(r):
             ("TABLE t4 WITH (nosuch) SET (orientation = 'row')", "22023", 'unrecognized rebuild parameter "nosuch"'),
             ("TABLE t4 WITH (rebuild_guc_role = 'postgres') ADD x int", "22023", '"role" cannot be set'),
             ("TABLE t4 WITH (rebuild_guc_work_mem = 'much') ADD x int", "22023", "work_mem"),
-            ("TABLE t3 ADD COLUMN x int", "0A000", "materialized view public.m3 depends"),
+            ("TABLE t3 SET (fillfactor = 90)", "0A000", "materialized view public.m3 depends"),
             ("TABLE t4 TO LOGICAL PARTITION BY LIST (ds)", "0A000",
              "unique constraint on partitioned table must include all partitioning columns"),
             ("TABLE t4 RENAME TO x", "42601", 'syntax error at or near "RENAME"'),
