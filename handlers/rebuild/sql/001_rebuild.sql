@@ -80,7 +80,11 @@ ALTER TABLE hologres.rebuild_step ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS see ON hologres.rebuild_step;
 CREATE POLICY see ON hologres.rebuild_step FOR SELECT
     USING (EXISTS (SELECT FROM pgveneer.task t WHERE t.task_id = query_id));
-GRANT SELECT ON hologres.rebuild, hologres.rebuild_step TO PUBLIC;
+ALTER TABLE hologres.rebuild_slice ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS see ON hologres.rebuild_slice;
+CREATE POLICY see ON hologres.rebuild_slice FOR SELECT
+    USING (EXISTS (SELECT FROM pgveneer.task t WHERE t.task_id = query_id));
+GRANT SELECT ON hologres.rebuild, hologres.rebuild_step, hologres.rebuild_slice TO PUBLIC;
 
 -- Errors whose parts are values; an empty hint is none.
 CREATE OR REPLACE FUNCTION hologres.raise(code text, message text, hint text) RETURNS void

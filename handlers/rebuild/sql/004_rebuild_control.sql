@@ -18,6 +18,17 @@ BEGIN
     RAISE EXCEPTION 'task "%" does not exist', id USING ERRCODE = '42704';
 END $$;
 
+-- m/n of the rows that are copied, n partitions: m are complete, or, where rows go to the partition of their value,
+-- as large a part is copied.
+CREATE OR REPLACE FUNCTION hologres.copy_progress(id text, n bigint) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN count(*) > 1 THEN least(count(*) FILTER (WHERE done = slices), n)
+           ELSE coalesce(n * sum(done)::bigint / sum(slices)::bigint, 0) END || '/' || n
+      FROM (SELECT count(*) FILTER (WHERE s.done) AS done, count(*) AS slices
+              FROM hologres.rebuild_slice s WHERE s.query_id = id GROUP BY s.relid) AS tables
+$$;
+
 CREATE OR REPLACE FUNCTION hologres.rebuild_progress(query_id text)
     RETURNS TABLE (job_name text, step_id integer, step text, status text, progress text,
                    start_time timestamptz, end_time timestamptz, queryid text, pid integer,
@@ -38,7 +49,9 @@ BEGIN
     RETURN QUERY
         SELECT s.query_id, s.step_id, s.step,
                CASE s.step_id WHEN at THEN 'error' ELSE s.status END,
-               s.progress, s.start_time, s.end_time,
+               CASE WHEN s.step = 'insert' AND s.status = 'doing' AND s.progress NOT IN ('-', '0/1')
+                    THEN hologres.copy_progress(s.query_id, split_part(s.progress, '/', 2)::bigint)
+                    ELSE s.progress END, s.start_time, s.end_time,
                CASE WHEN s.attempt > 0 THEN s.query_id || '_' || s.step_id || '_' || s.attempt END,
                s.pid, CASE s.step_id WHEN at THEN 'CANCEL: suspended by user' ELSE s.message END
           FROM hologres.rebuild_step s WHERE s.query_id = t.task_id ORDER BY s.step_id;

@@ -534,6 +534,10 @@ BEGIN
       FROM unnest(sources) WITH ORDINALITY u(leaf, n), generate_series(0, greatest(CASE
            WHEN step > 4294967295 THEN 0 ELSE pg_relation_size(leaf)
            / current_setting('block_size')::bigint - 1 END, 0), step) b;
+    UPDATE hologres.rebuild_step s
+       SET progress = '0/' || greatest((SELECT count(*) FROM hologres.rebuild r, hologres.leaves_of(r.new_relid)
+                                         WHERE r.query_id = id), 1)
+     WHERE s.query_id = id AND s.step = 'insert';
     RETURN (SELECT count(*) FROM hologres.rebuild_slice WHERE query_id = id);
 END $$;
 
