@@ -336,7 +336,8 @@ class Cluster:
     auth              scram-sha-256, md5, password or trust
     superuser_service the role service is a superuser
     settings          of PostgreSQL
-    version           18: the server of scripts/fetch_postgresql18.sh; else the newest installed one
+    version           18: the server of scripts/fetch_postgresql18.sh; else the newest installed one, or what
+                      PGVENEER_TEST_PG says
     prepared          False: initdb makes the data folder, not a copy
     .direct .proxy    Endpoints; .folder a scratch folder that postgres can read and write
     """
@@ -348,6 +349,8 @@ class Cluster:
         if os.getuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
         self.superuser_service = superuser_service
+        if version is None and os.environ.get("PGVENEER_TEST_PG"):
+            version = int(os.environ["PGVENEER_TEST_PG"])
         self.postgres = Postgres(self.folder, auth, settings, version)
         self.direct = Endpoint("127.0.0.1", self.postgres.port)
         self.proxy = None

@@ -127,6 +127,14 @@ AS $$
      WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped
 $$;
 
+-- From PostgreSQL 18 on NOT NULL is a constraint, which may be there and never have been proved.
+CREATE OR REPLACE FUNCTION hologres.is_never_null(a pg_attribute) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n'
+                                           AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated)
+$$;
+
 -- The table of a name, for a caller who owns it; NULL where it may be missing.
 CREATE OR REPLACE FUNCTION hologres.own_table(rel oid, name text[], if_exists boolean) RETURNS oid
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -106,7 +106,7 @@ AS $$
            (SELECT convalidated FROM pg_constraint WHERE conrelid = a.attrelid
                AND conname = 'tmp_rebuild_' || id || '_' || a.attnum)
       FROM hologres.rebuild r JOIN pg_attribute a ON a.attrelid = r.relid AND a.attnum > 0
-                                                 AND NOT a.attisdropped AND NOT a.attnotnull
+                                                 AND NOT a.attisdropped AND NOT hologres.is_never_null(a)
      WHERE r.query_id = id AND EXISTS (
            SELECT FROM hologres.task_actions(id) t
             WHERE t.action ->> 'do' = 'set_not_null' AND t.action ->> 'column' = a.attname

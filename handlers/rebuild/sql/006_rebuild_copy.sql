@@ -58,7 +58,7 @@ AS $$
     SELECT i.indexrelid FROM pg_index i
      WHERE i.indrelid = rel AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
        AND i.indexprs IS NULL
-       AND (SELECT bool_and(a.attnotnull) FROM pg_attribute a WHERE a.attrelid = rel
+       AND (SELECT bool_and(hologres.is_never_null(a)) FROM pg_attribute a WHERE a.attrelid = rel
                AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
      ORDER BY i.indisprimary DESC, i.indimmediate DESC, i.indnkeyatts, i.indexrelid LIMIT 1
 $$;
@@ -86,7 +86,10 @@ AS $$
            CASE WHEN v.converted THEN 'tmp_rebuild_key_' || key.n ELSE attname::text END
       FROM key JOIN base ON base.n = key.n
       JOIN pg_type t ON t.oid = base.t AND t.typtype <> 'd'
-      JOIN pg_opclass oc ON oc.oid = key.opclass
+      JOIN pg_opclass used ON used.oid = key.opclass
+      JOIN pg_am btree ON btree.amname = 'btree'
+      JOIN pg_opclass oc ON CASE used.opcmethod WHEN btree.oid THEN oc.oid = used.oid -- else WITHOUT OVERLAPS
+           ELSE oc.opcmethod = btree.oid AND oc.opcdefault AND oc.opcintype = used.opcintype END
       JOIN pg_amop am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
                      AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
       JOIN pg_operator o ON o.oid = am.amopopr JOIN pg_namespace ops ON ops.oid = o.oprnamespace
@@ -148,6 +151,57 @@ AS $$
       FROM pg_class WHERE oid = rel
 $$;
 
+-- The tablespace of an index, in its place in a definition, which PostgreSQL writes without. clause: what goes before it.
+CREATE OR REPLACE FUNCTION hologres.with_tablespace(definition text, clause text, index oid) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+    SELECT coalesce((
+        SELECT left(definition, p.place - 1) || clause || quote_ident(s.spcname) || substr(definition, p.place)
+          FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace JOIN pg_index x ON x.indexrelid = c.oid,
+               LATERAL (SELECT pg_get_expr(x.indpred, x.indrelid) AS text) w,
+               LATERAL (SELECT coalesce(nullif(greatest(strpos(definition, ' WHERE ' || w.text), strpos(definition, ' WHERE (' || w.text)), 0),
+                                        length(regexp_replace(definition, ' DEFERRABLE( INITIALLY DEFERRED)?$', '')) + 1) AS place) p
+         WHERE c.oid = index), definition)
+$$;
+
+-- Constraints that the actions made on the copy get the names that they would have on the table.
+CREATE OR REPLACE FUNCTION hologres.name_copied_constraints(rel oid, copy oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
+AS $$
+DECLARE
+    made record;
+    base text;
+    name text;
+    n integer;
+BEGIN
+    FOR made IN SELECT k.conname, k.contype, (SELECT array_agg(a.attname::text) FROM pg_attribute a
+                       WHERE a.attrelid = copy AND a.attnum = ANY (k.conkey)) AS columns
+                  FROM pg_constraint k
+                 WHERE k.conrelid = copy AND k.contype IN ('c', 'n') AND k.conname LIKE 'tmp\_rebuild\_%' LOOP
+        base := hologres.own_name(rel, made.columns, CASE made.contype WHEN 'c' THEN 'check' ELSE 'not_null' END);
+        name := base;
+        n := 0;
+        WHILE EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = copy AND k.conname = name) LOOP
+            n := n + 1;
+            name := hologres.cut(base, 63 - length(n::text)) || n;
+        END LOOP;
+        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', hologres.qualified_name(copy), made.conname, name);
+    END LOOP;
+END $$;
+
+-- LIKE makes a NOT NULL that was never proved a valid one; the swap brings it back as it was.
+CREATE OR REPLACE FUNCTION hologres.drop_unproved_not_nulls(rel oid, copy oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+AS $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT conname FROM pg_constraint
+                 WHERE conrelid = rel AND contype = 'n' AND NOT convalidated LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', hologres.qualified_name(copy), name);
+    END LOOP;
+END $$;
+
 -- Writes the options and the indexes of the copy down, these in the order in which they shall be built (the key first), and
 -- drops them. Checks that the actions added get the name that they would have on the table. target: the
 -- table on which they will be built; a partitioned one takes its constraints whole.
@@ -163,6 +217,7 @@ BEGIN
     FOR i IN
         SELECT x.*, c.relname, n.nspname, k.conname, k.contype, pg_get_constraintdef(k.oid) AS condef,
                pg_get_indexdef(x.indexrelid) AS definition, s.relname AS source_name,
+               x.indisexclusion OR parted AND k.contype IS NOT NULL AS is_whole,
                k.condeferrable, k.condeferred,
                (SELECT array_agg(a.attname::text ORDER BY o) FROM unnest(x.indkey) WITH ORDINALITY u(key, o)
                   JOIN pg_attribute a ON a.attrelid = copy AND a.attnum = key) AS columns,
@@ -184,12 +239,13 @@ BEGIN
                                      WHEN i.contype = 'x' THEN 'excl' ELSE 'idx' END)),
             'columns', i.columns, 'unique', i.indisunique, 'primary', i.indisprimary,
             'plain', i.indexprs IS NULL AND i.indpred IS NULL,
-            'create', CASE WHEN i.contype = 'x' OR parted AND i.contype IS NOT NULL THEN
-                          format('ALTER TABLE %s ADD CONSTRAINT %I %s', target, i.relname, i.condef)
-                      ELSE replace(i.definition, ' ON ' || here || ' USING ',
-                                   ' ON ' || target || ' USING ') END,
+            'create', CASE WHEN i.is_whole THEN
+                          format('ALTER TABLE %s ADD CONSTRAINT %I %s', target, i.relname,
+                                 hologres.with_tablespace(i.condef, ' USING INDEX TABLESPACE ', i.indexrelid))
+                      ELSE replace(hologres.with_tablespace(i.definition, ' TABLESPACE ', i.indexrelid),
+                                   ' ON ' || here || ' USING ', ' ON ' || target || ' USING ') END,
             'btree', i.definition LIKE '% USING btree %',
-            'constraint', CASE WHEN i.contype IN ('p', 'u') AND NOT parted THEN
+            'constraint', CASE WHEN i.contype IN ('p', 'u') AND NOT i.is_whole THEN
                 format('ALTER TABLE %s ADD CONSTRAINT %I %s USING INDEX %I%s', target, i.relname,
                        CASE i.contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END, i.relname,
                        CASE WHEN i.condeferred THEN ' DEFERRABLE INITIALLY DEFERRED'
@@ -205,13 +261,7 @@ BEGIN
             EXECUTE format('DROP INDEX %s', i.name);
         END IF;
     END LOOP;
-    FOR i IN SELECT k.conname, (SELECT array_agg(a.attname::text) FROM pg_attribute a
-                                 WHERE a.attrelid = copy AND a.attnum = ANY (k.conkey)) AS columns
-               FROM pg_constraint k
-              WHERE k.conrelid = copy AND k.contype = 'c' AND k.conname LIKE 'tmp\_rebuild\_new\_%' LOOP
-        EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', here, i.conname,
-                       hologres.own_name(rel, i.columns, 'check'));
-    END LOOP;
+    PERFORM hologres.name_copied_constraints(rel, copy);
     FOR i IN SELECT conname FROM pg_constraint k
               WHERE k.conrelid = rel AND k.contype = 'c' AND NOT k.convalidated LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', here, i.conname); -- after the copy
@@ -258,6 +308,7 @@ BEGIN
             coalesce(' TABLESPACE ' || quote_ident(space), '')))
         || format(E'\nPERFORM hologres.strip_grants(''TABLE'', %L);', made)
         || format(E'\nPERFORM hologres.name_copied_indexes(%s, pg_catalog.to_regclass(%L));', rel, made)
+        || format(E'\nPERFORM hologres.drop_unproved_not_nulls(%s, pg_catalog.to_regclass(%L));', rel, made)
         || E'\n' || hologres.author_settings(id)
         || format(E'\nPERFORM hologres.apply_actions(pg_catalog.to_regclass(%L), %L, %L);', made,
                   t.params -> 'actions', t.params ->> 'search_path')
@@ -294,6 +345,7 @@ BEGIN
     FOREACH col IN ARRAY coalesce(parts, '{}') LOOP
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL', copy, col);
     END LOOP;
+    PERFORM hologres.name_copied_constraints(rel, copy::regclass);
     FOR statement IN
         SELECT format('ALTER SEQUENCE %s OWNED BY %s.%I', hologres.qualified_name(d.objid), copy, a.attname)
           FROM pg_depend d JOIN pg_class q ON q.oid = d.objid AND q.relkind = 'S'
@@ -385,7 +437,7 @@ AS $$
            FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
           WHERE attrelid = rel AND attnum > 0 AND NOT attisdropped),
         (SELECT string_agg(concat_ws(' ', conname, pg_get_constraintdef(oid)), E'\n' ORDER BY conname)
-           FROM pg_constraint WHERE conrelid = rel AND contype IN ('c', 'p', 'u', 'x')),
+           FROM pg_constraint WHERE conrelid = rel AND contype IN ('c', 'n', 'p', 'u', 'x')),
         (SELECT string_agg(pg_get_indexdef(indexrelid) || indisvalid, E'\n' ORDER BY indexrelid)
            FROM pg_index WHERE indrelid = rel)))
 $$;

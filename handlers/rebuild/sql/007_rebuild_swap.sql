@@ -39,10 +39,17 @@ BEGIN
     END IF;
     FOR found IN SELECT k.conname FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
                   WHERE k.contype = 'f' AND k.conparentid = 0 AND NOT k.convalidated
+                    AND current_setting('server_version_num')::integer < 180000
                     AND (k.conrelid = rel AND hologres.partition_way(rel, actions) IS NOT NULL
                          OR k.confrelid = rel AND o.relkind = 'p') LOOP
         RETURN NEXT ('0A000', format('foreign key "%s" is not valid, as one of a partitioned table has to be',
                      found.conname), 'Drop it or VALIDATE it first.')::hologres.problem;
+    END LOOP;
+    FOR found IN SELECT k.conname FROM pg_constraint k
+                  WHERE k.conrelid = rel AND k.contype IN ('c', 'n') AND k.connoinherit AND c.relkind = 'r'
+                    AND hologres.partition_way(rel, actions) IS NOT NULL LOOP
+        RETURN NEXT ('42P16', format('constraint "%s" is NO INHERIT, as none of a partitioned table can be',
+                     found.conname), 'Drop it first.')::hologres.problem;
     END LOOP;
     IF NOT has_schema_privilege(c.relowner, c.relnamespace, 'CREATE') THEN
         RETURN NEXT ('42501', format('role "%s", which owns the table, may not create tables in its schema',
@@ -322,6 +329,18 @@ BEGIN
        AND NOT a.attisdropped AND o NOT LIKE 'pg\_attver=%' GROUP BY a.attname;
 END $$;
 
+-- CHECK and NOT NULL of the table that its rows may violate, as far as the actions leave them.
+CREATE OR REPLACE FUNCTION hologres.unproved_constraints(rel oid, copy oid, actions jsonb) RETURNS SETOF pg_constraint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+    SELECT k.* FROM pg_constraint k LEFT JOIN pg_attribute a ON a.attrelid = rel AND a.attnum = k.conkey[1]
+     WHERE k.conrelid = rel AND NOT k.convalidated
+       AND (k.contype = 'c' OR k.contype = 'n'
+            AND NOT (SELECT attnotnull FROM pg_attribute n WHERE n.attrelid = copy AND n.attname = a.attname)
+            AND NOT EXISTS (SELECT FROM jsonb_array_elements(actions) x
+                             WHERE x ->> 'do' = 'drop_not_null' AND x ->> 'column' = a.attname))
+$$;
+
 -- The swap. Names: `target` is the table's, before and after.
 CREATE OR REPLACE FUNCTION hologres.swap_statements(id text) RETURNS TABLE (role text, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET quote_all_identifiers = off
@@ -500,10 +519,13 @@ BEGIN
     RETURN QUERY SELECT g.role, g.statement FROM pg_attribute a, hologres.grant_statements('TABLE', target,
                      c.relowner, a.attacl, NULL, format(' (%I)', a.attname)) g
       WHERE a.attrelid = r.relid AND a.attnum > 0 AND a.attacl IS NOT NULL AND NOT a.attisdropped;
-    -- checks that are not valid, row security, rules, triggers
-    RETURN QUERY SELECT owner, format('ALTER TABLE %s ADD CONSTRAINT %I %s', target, k.conname,
-                                      pg_get_constraintdef(k.oid))
-      FROM pg_constraint k WHERE k.conrelid = r.relid AND k.contype = 'c' AND NOT k.convalidated;
+    -- constraints that were never proved, row security, rules, triggers
+    FOR x IN SELECT * FROM hologres.unproved_constraints(r.relid, r.new_relid, t.params -> 'actions') LOOP
+        statement := format('ALTER TABLE %s ADD CONSTRAINT %I %s', target, x.conname, pg_get_constraintdef(x.oid));
+        RETURN NEXT;
+        RETURN QUERY SELECT owner, z FROM hologres.comment_statement('CONSTRAINT',
+                         format('%I ON %s', x.conname, target), x.oid, 'pg_constraint') z;
+    END LOOP;
     IF c.relrowsecurity THEN
         RETURN QUERY SELECT owner, format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
     END IF;
@@ -540,7 +562,7 @@ BEGIN
                             e.stxname), e.oid, 'pg_statistic_ext') z WHERE e.stxrelid = r.relid;
     -- foreign keys, proved after the swap; those that were not stay so
     FOR x IN SELECT k.*, o.relowner, pg_get_constraintdef(k.oid) AS definition,
-                    CASE k.conrelid WHEN r.relid THEN n.relkind ELSE o.relkind END = 'p' AS of_parent
+                    k.convalidated AND CASE k.conrelid WHEN r.relid THEN n.relkind ELSE o.relkind END = 'p' AS of_parent
                FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
               WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
                 AND k.conparentid = 0 ORDER BY k.oid LOOP
@@ -618,21 +640,29 @@ END $$;
 
 -- Foreign keys that nobody has proved, which the swap keeps so.
 CREATE OR REPLACE FUNCTION hologres.note_unproved(id text) RETURNS void
-    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     UPDATE hologres.rebuild r SET plan = plan || jsonb_build_object('unproved', (
            SELECT coalesce(jsonb_agg(k.conname), '[]') FROM pg_constraint k
             WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f'
               AND NOT k.convalidated), 'parent_keys', (
-           SELECT coalesce(jsonb_agg(jsonb_build_object('table', hologres.qualified_name(k.conrelid), 'name', k.conname,
+           SELECT coalesce(jsonb_agg(p), '[]') FROM (
+           SELECT jsonb_build_object('table', hologres.qualified_name(k.conrelid), 'name', k.conname,
                     'definition', pg_get_constraintdef(k.oid), 'role', pg_get_userbyid(o.relowner),
-                    'comment', obj_description(k.oid, 'pg_constraint'))), '[]')
+                    'comment', obj_description(k.oid, 'pg_constraint'))
              FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
              LEFT JOIN pg_class n ON n.oid = CASE k.conrelid WHEN r.relid THEN r.new_relid ELSE k.conrelid END
             WHERE (k.conrelid = r.relid OR k.confrelid = r.relid) AND k.contype = 'f' AND k.conparentid = 0
-              AND n.relkind = 'p'))
-     WHERE r.query_id = id
-$$;
+              AND k.convalidated AND n.relkind = 'p'
+           UNION ALL
+           SELECT jsonb_build_object('table', hologres.qualified_name(r.relid), 'name', k.name, 'definition',
+                    k.definition, 'role', pg_get_userbyid(c.relowner))
+             FROM pgveneer.task t JOIN pg_class c ON c.oid = r.relid, hologres.added_key_definitions(r.relid,
+                  hologres.qualified_name(r.relid), t.params -> 'actions', t.params ->> 'search_path') k
+            WHERE t.task_id = id AND k.parted) AS keys(p)))
+     WHERE r.query_id = id;
+END $$;
 
 -- In the transaction of the owners' statements, before them: what our tables say of the table.
 CREATE OR REPLACE FUNCTION hologres.take_swap(id text) RETURNS void

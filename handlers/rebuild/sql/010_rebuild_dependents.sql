@@ -500,18 +500,33 @@ BEGIN
     END LOOP;
 END $$;
 
+-- As ALTER TABLE … ADD CONSTRAINT takes them. parted: they are first added to the partitions.
+CREATE OR REPLACE FUNCTION hologres.added_key_definitions(rel oid, target text, actions jsonb, path text)
+    RETURNS TABLE (name text, definition text, parted boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(k.name, (SELECT f FROM (
+               SELECT hologres.own_name(rel, ARRAY[k.column_name], 'fkey' || coalesce(nullif(n, 0)::text, '')) AS f
+                 FROM generate_series(0, 99) n) AS free
+             WHERE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = rel AND c.conname = f) LIMIT 1)),
+           format('FOREIGN KEY (%I) REFERENCES %s %s', k.column_name,
+                  CASE k.other WHEN rel THEN target ELSE hologres.qualified_name(k.other) END, k.clause),
+           hologres.partition_way(rel, actions) IS NOT NULL
+               AND current_setting('server_version_num')::integer < 180000
+      FROM hologres.added_keys(actions, path) k
+$$;
+
 -- Proved after the table has them: a proof takes as long as reading the table.
 CREATE OR REPLACE FUNCTION hologres.added_key_statements(rel oid, target text, actions jsonb, path text) RETURNS SETOF text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('ALTER TABLE %s ADD %sFOREIGN KEY (%I) REFERENCES %s %s NOT VALID', target,
-                  coalesce('CONSTRAINT ' || quote_ident(k.name) || ' ', ''), k.column_name,
-                  CASE k.other WHEN rel THEN target ELSE hologres.qualified_name(k.other) END, k.clause)
-      FROM hologres.added_keys(actions, path) k
+    SELECT CASE WHEN k.parted THEN format('SELECT hologres.add_leaf_keys(%L, %L, %L)', target, k.name, k.definition)
+           ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', target, k.name, k.definition) END
+      FROM hologres.added_key_definitions(rel, target, actions, path) k
 $$;
 
--- A foreign key of a partitioned table cannot be added without proof, but those of its partitions can. Once
--- these are proved, that of the parent takes them over without reading a row. By the owner.
+-- Before PostgreSQL 18 a foreign key of a partitioned table cannot be added without proof, but those of its partitions
+-- can. Once these are proved, that of the parent takes them over without reading a row. By the owner.
 CREATE OR REPLACE FUNCTION hologres.add_leaf_keys(parent text, name text, definition text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -564,12 +579,14 @@ BEGIN
     FOR k IN
         SELECT f.*, f.conrelid = rel AS is_out, c.own, c.others
           FROM pg_constraint f, LATERAL (
-               SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY n) FILTER (WHERE a.attrelid = f.conrelid) AS own,
-                      string_agg(quote_ident(a.attname), ', ' ORDER BY n) FILTER (WHERE a.attrelid = f.confrelid) AS others,
+               SELECT string_agg(period || quote_ident(a.attname), ', ' ORDER BY n) FILTER (WHERE a.attrelid = f.conrelid) AS own,
+                      string_agg(period || quote_ident(a.attname), ', ' ORDER BY n) FILTER (WHERE a.attrelid = f.confrelid) AS others,
                       bool_or(a.attrelid = rel AND a.attname = ANY (changed)) AS is_changed
                  FROM (SELECT f.conrelid AS r, unnest(f.conkey) AS key, generate_subscripts(f.conkey, 1) AS n, true AS first
                        UNION ALL SELECT f.confrelid, unnest(f.confkey), generate_subscripts(f.confkey, 1), false) x
-                 JOIN pg_attribute a ON a.attrelid = x.r AND a.attnum = x.key) c
+                 JOIN pg_attribute a ON a.attrelid = x.r AND a.attnum = x.key,
+                      LATERAL (SELECT CASE WHEN (to_jsonb(f) ->> 'conperiod')::boolean AND n = cardinality(f.conkey)
+                                      THEN 'PERIOD ' ELSE '' END AS period) p) c -- PostgreSQL 18
          WHERE f.contype = 'f' AND (f.conrelid = rel OR f.confrelid = rel) AND f.conparentid = 0
            AND f.conrelid <> f.confrelid AND (c.is_changed OR new_key AND f.confrelid = rel) LOOP
         p := hologres.try_key(probe, CASE WHEN k.is_out THEN k.confrelid ELSE k.conrelid END, false,
@@ -600,10 +617,6 @@ BEGIN
         ELSIF c.relpersistence = 'p' AND k.relpersistence <> 'p' THEN
             RETURN NEXT ('42P16', 'constraints on permanent tables may reference only permanent tables',
                          '')::hologres.problem;
-        ELSIF hologres.partition_columns(rel, actions) IS NOT NULL THEN
-            RETURN NEXT ('0A000', format('column "%s" of a partitioned table cannot refer to another table in the '
-                         'statement that adds it', k.column_name),
-                         'Add the foreign key afterwards with ALTER TABLE.')::hologres.problem;
         ELSIF NOT has_any_column_privilege(c.relowner, k.other, 'REFERENCES') THEN
             RETURN NEXT ('42501', format('permission denied for table %s', k.shown),
                          format('Its owner has to GRANT REFERENCES to %I.', pg_get_userbyid(c.relowner)))::hologres.problem;

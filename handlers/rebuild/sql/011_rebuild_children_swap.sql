@@ -47,6 +47,10 @@ BEGIN
              WHERE k.conrelid = t.relid AND k.conparentid = 0 AND k.contype IN ('c', 'f', 'p', 'u', 'x')
                AND (k.contype <> 'c' OR k.coninhcount = 0)
             UNION ALL
+            SELECT format('NOT NULL of column "%s"', a.attname) FROM pg_attribute a
+              JOIN pg_attribute p ON p.attrelid = rel AND p.attname = a.attname
+             WHERE a.attrelid = t.relid AND a.attnum > 0 AND a.attnotnull AND NOT p.attnotnull
+            UNION ALL
             SELECT format('unique index %s', hologres.qualified_name(x.indexrelid)) FROM pg_index x
              WHERE x.indrelid = t.relid AND x.indisunique
                AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = x.indexrelid)
@@ -93,9 +97,20 @@ BEGIN
             UNION ALL
             SELECT 'property ' || p.key FROM hologres.table_property p WHERE p.relid = t.relid
             UNION ALL
+            SELECT format('default of column "%s"', a.attname) FROM pg_attribute a
+              LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+              JOIN pg_attribute b ON b.attrelid = rel AND b.attname = a.attname
+              LEFT JOIN pg_attrdef e ON e.adrelid = b.attrelid AND e.adnum = b.attnum
+             WHERE a.attrelid = t.relid AND a.attnum > 0
+               AND pg_get_expr(d.adbin, d.adrelid) IS DISTINCT FROM pg_get_expr(e.adbin, e.adrelid)
+            UNION ALL
             SELECT 'index ' || i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
              WHERE x.indrelid = t.relid AND NOT x.indisunique
                AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = x.indexrelid)
+            UNION ALL
+            SELECT 'tablespace of index ' || i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+              JOIN pg_inherits h ON h.inhrelid = i.oid JOIN pg_class p ON p.oid = h.inhparent
+             WHERE x.indrelid = t.relid AND i.reltablespace <> p.reltablespace
             UNION ALL
             SELECT 'statistics ' || stxname FROM pg_statistic_ext WHERE stxrelid = t.relid) AS own(what)
          WHERE t.level > 0 GROUP BY t.relid ORDER BY 1 LOOP
@@ -249,6 +264,7 @@ DECLARE
                                     AND g.tgname = 'hologres_readonly' AND hologres.is_carried(g, id));
     x record;
     here text;
+    identities text[] := '{}'; -- they need the names of indexes
 BEGIN
     FOR x IN SELECT y.*, o.relacl, n.relacl AS has_acl, o.relreplident, n.relkind FROM hologres.child_names(id) y
                JOIN pg_class n ON n.oid = y.relid LEFT JOIN pg_class o ON o.oid = y.counterpart LOOP
@@ -271,10 +287,7 @@ BEGIN
               WHERE a.attrelid = x.counterpart AND a.attnum > 0 AND a.attacl IS NOT NULL AND NOT a.attisdropped;
         END IF;
         role := pg_get_userbyid(owner);
-        statement := hologres.child_identity(id, here, x.relid, x.counterpart);
-        IF statement IS NOT NULL THEN
-            RETURN NEXT;
-        END IF;
+        identities := identities || hologres.child_identity(id, here, x.relid, x.counterpart);
         RETURN QUERY SELECT role, s FROM unnest(hologres.guard_statements(here)) s;
         IF is_marked THEN
             statement := format('CREATE TRIGGER hologres_readonly BEFORE TRUNCATE ON %s FOR EACH STATEMENT '
@@ -284,6 +297,7 @@ BEGIN
             RETURN NEXT;
         END IF;
     END LOOP;
+    RETURN QUERY SELECT pg_get_userbyid(owner)::text, s FROM unnest(identities) s WHERE s IS NOT NULL;
 END $$;
 
 -- REPLICA IDENTITY of a partition: its counterpart's, else the table's. NULL: the default.

@@ -98,6 +98,7 @@ SCHEMA = r"""
     COMMENT ON TABLE shop.customer IS 'who buys';
     COMMENT ON COLUMN shop.customer.name IS 'it''s the name';
     COMMENT ON CONSTRAINT "v is positive" ON shop.customer IS 'of the check';
+    COMMENT ON CONSTRAINT not_yet ON shop.customer IS 'of a check that is not valid';
     COMMENT ON CONSTRAINT of_country ON shop.customer IS 'of the key';
     COMMENT ON INDEX shop.partial IS 'of the index';
     COMMENT ON CONSTRAINT customer_pkey ON shop.customer IS 'of the primary key';
@@ -180,6 +181,9 @@ def same(r):
 def main():
     s = Scenarios("fidelity")
     with Rebuild() as r:
+        if r.cluster.postgres.version == 18:
+            print("skipped: there is no pg_dump of this version; test_postgresql18 compares what the catalogs say")
+            return 0
         r.admin(ROLES)
         r.sql(SCHEMA)
         for name, step in (("pg_dump before and after", same), ("objects work on the new table", uses)):
