@@ -22,6 +22,11 @@ MASKS = [
     (re.compile(r"^(DETAIL:  )\d+\.[\w+/=]+\.[0-9a-f]{64}$", re.M), r"\1<sealed message>"),
     (re.compile(r"^LOCATION:.*\n", re.M), ""),
     (re.compile(r"^psql:\S*:\d+: ", re.M), ""),
+    (re.compile(r"\bpg_temp_\d+\b"), "pg_temp_<n>"),
+]
+LATER_WORDS = [ # PostgreSQL 15 and 18
+    ("42602: invalid name syntax", '42704: collation "C", b int" for encoding "UTF8" does not exist'),
+    ('must be member of role "bob"', 'must be able to SET ROLE "bob"'),
 ]
 
 
@@ -51,6 +56,8 @@ def run(c, name, accept):
     if accept:
         out.write_text(got)
     want = out.read_text() if out.exists() else ""
+    for old, new in LATER_WORDS if c.postgres.version == 18 else []:
+        want = want.replace(old, new)
     if got != want:
         raise AssertionError("".join(difflib.unified_diff(want.splitlines(True), got.splitlines(True),
                                                           f"{name}.out", "got")))
@@ -195,7 +202,8 @@ def main():
                 s.run(name, run, c, name, accept and not superuser)
             s.run("two sessions at the same time", check_concurrency, c)
             s.run("uninstall", check_uninstall, c)
-            s.run("dump and restore", check_dump, c)
+            if c.postgres.version != 18:  # there is no pg_dump of that version
+                s.run("dump and restore", check_dump, c)
             s.run("service role and owner of the target", check_service_membership, c)
             s.run("schema of another role", check_foreign_owner, c)
         failed += s.finish()
