@@ -90,7 +90,7 @@ def main():
                     assignments["auth_query"] = query
                 done = subprocess.run([build_dir() / "pgveneer", "check", *(
                     word for k, v in assignments.items() for word in ("--set", f"{k}={v}"))],
-                    text=True, capture_output=True, timeout=30)
+                    text=True, capture_output=True, timeout=120)
                 equal(done.returncode, code, done.stdout + done.stderr)
                 assert words in done.stdout, done.stdout
     return s.finish()

@@ -147,7 +147,7 @@ def check_topologies(s, setting, rows):
 def check(child, cannot):
     """What pgveneer check says of the proxy's configuration."""
     done = subprocess.run([build_dir() / "pgveneer", "check", "-c", child.folder / f"{child.name}.conf"], text=True,
-                          capture_output=True, timeout=30)
+                          capture_output=True, timeout=120)
     equal((done.returncode, EXPLAINED in done.stdout), (0, cannot), done.stdout + done.stderr)
 
 
@@ -200,7 +200,7 @@ def by_jdbc(children):
             for child, user in [*((child, "u_scram") for child in children), (last, "u_md5"), (last, "u_password")]]
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Login.java")
     done = subprocess.run(["java", "-Xmx256m", "-cp", "/usr/share/java/postgresql.jar", program, *urls], text=True,
-                          capture_output=True, timeout=120)
+                          capture_output=True, timeout=300)
     equal((done.returncode, done.stdout), (0, "works\n" * len(urls)), done.stderr)
 
 
