@@ -428,7 +428,7 @@ class Cluster:
 
 
 class Scenarios:
-    """One clear line each; a failure does not stop the others.
+    """One clear line each; a failure does not stop the others. after_failure() ends what the scenario could not.
 
         s = Scenarios("psql")
         @s.scenario("meta commands")
@@ -438,6 +438,7 @@ class Scenarios:
 
     def __init__(self, title):
         self.title, self.passed, self.failed = title, 0, 0
+        self.after_failure = lambda: None
 
     def run(self, name, function, *args):
         start = time.monotonic()
@@ -450,6 +451,7 @@ class Scenarios:
             frames = traceback.extract_tb(e.__traceback__)
             where = next((f for f in reversed(frames) if f.filename != __file__), frames[-1])
             print(f"     at {pathlib.Path(where.filename).name}:{where.lineno}: {where.line}", flush=True)
+            self.after_failure()
             return
         self.passed += 1
         print(f"ok   {self.title}: {name} ({time.monotonic() - start:.2f} s)", flush=True)

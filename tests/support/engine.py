@@ -73,6 +73,12 @@ class Engine:
         self.cluster.children.append(child)
         return child.start()
 
+    def stop_workers(self):
+        """And their tasks: the next scenario has the database for itself."""
+        for child in self.cluster.children:
+            child.stop(signal.SIGKILL)
+        self.sql("DELETE FROM pgveneer.task")
+
     def order(self, task, wait_s=0, error=None, answer=None, until=None, dbname="app"):
         def literal(v):
             return "NULL" if v is None else "'%s'" % str(v).replace("'", "''")

@@ -13,6 +13,7 @@ TAKEOVER_S = 60  # 15 s of the lease, and what a busy machine takes
 
 def all_scenarios(e):
     c = e.cluster
+    s.after_failure = e.stop_workers
 
     def server_process(pid):
         return e.sql(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")
