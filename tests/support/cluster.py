@@ -35,6 +35,8 @@ import traceback
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT_S = float(os.environ.get("PGVENEER_TEST_TIMEOUT", "120"))
 PR_SET_PDEATHSIG = 1
+# With pgjdbc. A short life: the first compiler only, and one thread that collects.
+JAVA = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", "/usr/share/java/postgresql.jar"]
 SANITIZER = re.compile(r"(ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed)")
 
 

@@ -12,7 +12,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "support"))
 from certificates import Authority  # noqa: E402
-from cluster import ROOT, Cluster, Scenarios, build_dir, equal  # noqa: E402
+from cluster import JAVA, ROOT, Cluster, Scenarios, build_dir, equal  # noqa: E402
 from rawpg import SSL_REQUEST, Raw, cstr, fields, message  # noqa: E402
 
 try:
@@ -199,7 +199,7 @@ def by_jdbc(children):
             f"{'require' if child.settings['client_tls_sslmode'] == 'require' else 'disable'}"
             for child, user in [*((child, "u_scram") for child in children), (last, "u_md5"), (last, "u_password")]]
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Login.java")
-    done = subprocess.run(["java", "-Xmx256m", "-cp", "/usr/share/java/postgresql.jar", program, *urls], text=True,
+    done = subprocess.run([*JAVA, program, *urls], text=True,
                           capture_output=True, timeout=300)
     equal((done.returncode, done.stdout), (0, "works\n" * len(urls)), done.stderr)
 

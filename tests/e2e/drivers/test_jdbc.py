@@ -5,14 +5,13 @@ import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
 from seed import Seed  # noqa: E402
-from cluster import Cluster, build_dir  # noqa: E402
+from cluster import JAVA, Cluster, build_dir  # noqa: E402
 
-DRIVER = "/usr/share/java/postgresql.jar"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Drivers.java")
 
 
 def java(*args):
-    return subprocess.run(["java", "-Xmx512m", "-cp", DRIVER, PROGRAM, *map(str, args)], timeout=600).returncode
+    return subprocess.run([*JAVA, PROGRAM, *map(str, args)], timeout=600).returncode
 
 
 def url(endpoint):

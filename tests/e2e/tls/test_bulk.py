@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "support"))
 from certificates import Authority  # noqa: E402
-from cluster import Cluster, Scenarios, equal, wait_until  # noqa: E402
+from cluster import JAVA, Cluster, Scenarios, equal, wait_until  # noqa: E402
 from rawpg import Q, data, done, kinds, values  # noqa: E402
 from tlsraw import TlsRaw  # noqa: E402
 
@@ -156,8 +156,7 @@ def idle_sessions(t):
 def jdbc(t):
     url = f"jdbc:postgresql://{HOST}:{{}}/app"
     tls = f"?sslmode=verify-full&sslrootcert={t.c.folder}/ca.crt"
-    code = subprocess.run(["java", "-Xmx512m", "-cp", "/usr/share/java/postgresql.jar", DRIVERS,
-                           url.format(t.c.direct.port) + "?sslmode=disable", url.format(t.port) + tls],
+    code = subprocess.run([*JAVA, DRIVERS, url.format(t.c.direct.port) + "?sslmode=disable", url.format(t.port) + tls],
                           timeout=600, capture_output=True, text=True)
     assert code.returncode == 0, code.stdout[-2000:] + code.stderr[-2000:]
 
