@@ -48,7 +48,8 @@ class Server:
 
     def __init__(self, version):
         self.version = version
-        self.cluster = Cluster(settings={"wal_level": "logical", "max_connections": "200"},
+        self.cluster = Cluster(settings={"wal_level": "logical", "max_connections": "200",
+                                         "wal_keep_size": "1GB"},  # an input asks for the first segment
                                version=18 if version == 18 else None)
 
     def __enter__(self):
