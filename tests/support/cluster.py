@@ -74,7 +74,10 @@ def scratch_in_memory():
         return
     room = os.statvfs(memory)
     available = re.search(r"MemAvailable: +(\d+) kB", pathlib.Path("/proc/meminfo").read_text())
-    if available and min(room.f_bavail * room.f_frsize, int(available.group(1)) * 1024) > 6 << 30:
+    limit = pathlib.Path("/sys/fs/cgroup/memory.max")  # of a container
+    limit = limit.read_text().strip() if limit.exists() else "max"
+    if available and min(room.f_bavail * room.f_frsize, int(available.group(1)) * 1024,
+                         sys.maxsize if limit == "max" else int(limit)) > 6 << 30:
         tempfile.tempdir = str(memory)
 
 
