@@ -62,7 +62,7 @@ class Rebuild:
         found = [(s, m) for s, status, m in self.steps(id, "step, coalesce(status, ''), message") if status == "error"]
         return found[0] if found else None
 
-    def wait_state(self, id, *states, timeout=60):
+    def wait_state(self, id, *states, timeout=300):
         try:
             return wait_until(lambda: self.state(id) in states and self.state(id), f"{id} is {' or '.join(states)}", timeout)
         except TimeoutError as e:
@@ -73,11 +73,11 @@ class Rebuild:
             self.admin(f"SELECT string_agg(step || ' ' || coalesce(status, '-') || ' ' || message, '; ' ORDER BY step_id) "
                        f"FROM hologres.rebuild_step WHERE query_id = '{id}'")
 
-    def wait_done(self, id, timeout=60):
+    def wait_done(self, id, timeout=300):
         state = self.wait_state(id, "done", "suspended", timeout=timeout)
         assert state == "done", self.describe(id)
 
-    def wait_error(self, id, timeout=60):
+    def wait_error(self, id, timeout=300):
         """(step, message)"""
         state = self.wait_state(id, "done", "suspended", timeout=timeout)
         assert state == "suspended", self.describe(id)

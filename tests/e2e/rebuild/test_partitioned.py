@@ -12,7 +12,7 @@ from rebuild import Rebuild  # noqa: E402
 
 import psycopg2  # noqa: E402
 
-WAIT_S = 180  # locks of many partitions, writers at work, and a machine that is busy
+WAIT_S = 600  # locks of many partitions, writers at work, and a machine that is busy
 SLOW = "ALTER v TYPE text USING coalesce(nullif(pg_sleep(0.0003)::text, ''), v)"
 
 
