@@ -167,7 +167,7 @@ def asking(h, sql, commits):
         start = time.monotonic()
         e = h.sql_error("SELECT * FROM pgveneer.hudi_get_options('ft')")
         equal(e.sqlstate, "55000", str(e))
-        if "Connect through pgveneer" not in str(e) or time.monotonic() - start > 10:
+        if "Connect through pgveneer" not in str(e) or time.monotonic() - start > 45:
             raise AssertionError(str(e))
 
     @s.scenario("snapshots that are older than the answer: 0A000")
