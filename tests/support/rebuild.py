@@ -87,3 +87,11 @@ class Rebuild:
         id = self.submit(text, **where)
         self.wait_done(id)
         return id
+
+    def leftovers(self, id):
+        """What the rebuild made and should have removed, or ''."""
+        return self.admin(f"""SELECT string_agg(x, ' ') FROM (
+            SELECT relname::text AS x FROM pg_class WHERE relname LIKE '%{id}%' UNION ALL
+            SELECT proname::text FROM pg_proc WHERE proname LIKE '%{id}%' UNION ALL
+            SELECT tgname::text FROM pg_trigger WHERE tgname LIKE 'tmp\\_rebuild%' UNION ALL
+            SELECT conname::text FROM pg_constraint WHERE conname LIKE '%{id}%') AS names""")

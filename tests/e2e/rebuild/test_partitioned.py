@@ -1,16 +1,12 @@
 """Rebuilds of tables that are partitioned already: the same partitioning, another key, physical to logical, with
 writers at work whose rows move between partitions; partitions that come and go during the task."""
 import os
-import random
 import sys
-import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "support"))
 from cluster import Scenarios, equal, wait_until  # noqa: E402
 from rebuild import Rebuild  # noqa: E402
-
-import psycopg2  # noqa: E402
+from writers import Writers  # noqa: E402
 
 WAIT_S = 600  # locks of many partitions, writers at work, and a machine that is busy
 SLOW = "ALTER v TYPE text USING coalesce(nullif(pg_sleep(0.0003)::text, ''), v)"
@@ -32,27 +28,19 @@ def indexes(r, table):
                  "JOIN pg_index ON indrelid = relid")
 
 
-def leftovers(r, id):
-    return r.admin(f"""SELECT string_agg(x, ' ') FROM (
-        SELECT relname::text AS x FROM pg_class WHERE relname LIKE '%{id}%' UNION ALL
-        SELECT proname::text FROM pg_proc WHERE proname LIKE '%{id}%' UNION ALL
-        SELECT tgname::text FROM pg_trigger WHERE tgname LIKE 'tmp\\_rebuild%' UNION ALL
-        SELECT conname::text FROM pg_constraint WHERE conname LIKE '%{id}%') AS names""")
+class Rows(Writers):
+    """Rows (id, v, ds) of a table with the key (id, ds). ds is one of `values`: an update may move the row."""
 
+    def __init__(self, r, table, values, keys=400):
+        self.values = values
+        super().__init__(r, table, keys)
 
-class Writers:
-    """Sessions that write rows (id, v, ds) of a table with the key (id, ds), and note in a ledger, in the same
-    transaction, what each id has now. ds is one of `values`: an update may move the row."""
+    def make_ledger(self):
+        self.r.sql(f"CREATE TABLE {self.table}_ledger (id int PRIMARY KEY, v text, ds text)")
+        self.r.sql(f"INSERT INTO {self.table}_ledger SELECT id, v, ds::text FROM {self.table}")
 
-    def __init__(self, r, table, values, sessions=3, keys=400):
-        self.r, self.table, self.values, self.keys, self.sessions = r, table, values, keys, sessions
-        self.stop, self.errors, self.count = threading.Event(), [], 0
-        r.sql(f"CREATE TABLE {table}_ledger (id int PRIMARY KEY, v text, ds text)")
-        r.sql(f"INSERT INTO {table}_ledger SELECT id, v, ds::text FROM {table}")
-        self.threads = [threading.Thread(target=self.work, args=(i,)) for i in range(sessions)]
-
-    def write(self, cur, rng, id, v):
-        table, ds = self.table, rng.choice(self.values)
+    def write(self, cur, rng, number, v):
+        table, id, ds = self.table, self.key(rng, number), rng.choice(self.values)
         kind = rng.random()
         if kind < 0.3:
             cur.execute(f"UPDATE {table} SET v = %s, ds = %s WHERE id = %s", (v, ds, id))
@@ -69,42 +57,9 @@ class Writers:
             cur.execute(f"INSERT INTO {table}_ledger VALUES (%s, %s, %s) ON CONFLICT (id) DO UPDATE "
                         "SET v = excluded.v, ds = excluded.ds", (id, v, ds))
 
-    def work(self, number):
-        rng = random.Random(number)
-        conn = psycopg2.connect(host="127.0.0.1", port=self.r.cluster.proxy.port, user="app", password="app", dbname="app")
-        cur = conn.cursor()
-        while not self.stop.wait(0.004):  # without a pause they would take both cores
-            try:
-                id = rng.randrange(1, self.keys) * self.sessions + number  # each session has keys of its own
-                self.write(cur, rng, id, f"{number}.{self.count}")
-                if rng.random() < 0.1:
-                    conn.rollback()
-                else:
-                    conn.commit()
-                    self.count += 1
-            except psycopg2.Error as e:
-                self.errors.append(str(e))
-                conn.rollback()
-            time.sleep(0.005)
-        conn.close()
-
-    def __enter__(self):
-        for t in self.threads:
-            t.start()
-        return self
-
-    def __exit__(self, *why):
-        self.stop.set()
-        for t in self.threads:
-            t.join()
-
-    def check(self):
-        equal(sorted(set(self.errors))[:3], [], "errors of clients")
-        assert self.count > 20, self.count
-        equal(self.r.sql(f"SELECT string_agg(x::text, ' ') FROM (SELECT t.id, t.v, l.v, t.ds, l.ds FROM {self.table} t FULL JOIN "
-                         f"{self.table}_ledger l USING (id) WHERE (t.v, t.ds::text) IS DISTINCT FROM (l.v, l.ds) LIMIT 5) x"),
-              "", "rows that differ from the ledger")
-        equal(self.r.sql(f"SELECT count(*) = count(DISTINCT id) FROM {self.table}"), "t", "doubled rows")
+    def differences(self):
+        return self.r.sql(f"SELECT string_agg(x::text, ' ') FROM (SELECT t.id, t.v, l.v, t.ds, l.ds FROM {self.table} t FULL JOIN "
+                          f"{self.table}_ledger l USING (id) WHERE (t.v, t.ds::text) IS DISTINCT FROM (l.v, l.ds) LIMIT 5) x")
 
 
 def make(r, table, by="LIST (ds)", rows=3000):
@@ -126,7 +81,7 @@ def alike(r):
              COMMENT ON TABLE a1_ab IS 'two of them'; GRANT SELECT ON a1_ab TO PUBLIC""")
     fill(r, "a1", ["a", "b", "c", "d"])
     before = tree(r, "a1"), indexes(r, "a1"), r.sql("SELECT 'a1_ab'::regclass::oid")
-    with Writers(r, "a1", ["a", "b", "c", "d", "e"]) as w:
+    with Rows(r, "a1", ["a", "b", "c", "d", "e"]) as w:
         told = r.notices(f"ASYNC REBUILD TABLE a1 ADD w double precision DEFAULT random(), ALTER n TYPE bigint, {SLOW}")
         assert "ERROR" not in told, told
         id = r.admin("SELECT max(task_id) FROM pgveneer.task")
@@ -140,7 +95,7 @@ def alike(r):
     equal(r.sql("SELECT string_agg(DISTINCT reloptions::text, ' ') FROM pg_partition_tree('a1') JOIN pg_class ON oid = relid"),
           "{fillfactor=70}", "common options")
     equal(r.sql("SELECT count(*) = count(w), pg_typeof(min(n)) FROM a1"), "t|bigint", "actions")
-    equal(leftovers(r, id), "", "left over")
+    equal(r.leftovers(id), "", "left over")
     equal([x for x in r.steps(id) if x[1] != "done"],
           [(f"{x}_additional_child_table", "", "-") for x in ("create", "insert")], "steps")
 
@@ -152,13 +107,13 @@ def other_key(r):
     r.sql("CREATE TABLE b1_odd PARTITION OF b1 FOR VALUES IN ('a'); CREATE TABLE b1_rest PARTITION OF b1 DEFAULT;"
           "COMMENT ON TABLE b1_odd IS 'of a'; ALTER TABLE b1 ADD k int NOT NULL DEFAULT 7")
     fill(r, "b1", ["a", "b", "c"])
-    with Writers(r, "b1", ["a", "b", "c", "new 1", "new 2"]) as w:
+    with Rows(r, "b1", ["a", "b", "c", "new 1", "new 2"]) as w:
         id = rebuild(r, f"ASYNC REBUILD TABLE b1 TO LOGICAL PARTITION, {SLOW}")
         equal(r.sql("SELECT obj_description('b1_odd'::regclass)"), "of a", "a partition with the same bound keeps its name")
         assert {"b1_odd", "b1_b", "b1_c", "b1_default"} <= {x.split()[0] for x in tree(r, "b1").split("; ")}, tree(r, "b1")
-        equal(leftovers(r, id), "", "left over")
+        equal(r.leftovers(id), "", "left over")
         id = rebuild(r, f"ASYNC REBUILD TABLE b1 TO LOGICAL PARTITION BY LIST (k, ds), ALTER PRIMARY KEY (k, id, ds), {SLOW}")
-        equal(leftovers(r, id), "", "left over")
+        equal(r.leftovers(id), "", "left over")
         equal(r.sql("SELECT pg_get_partkeydef('b1'::regclass), pg_get_partkeydef('b1_7'::regclass)"), "LIST (k)|LIST (ds)", "keys")
     w.check()
     equal(r.sql("SELECT count(*) FROM b1_default") + r.sql("SELECT count(*) > 0 FROM b1_7_new_1"), "0t", "rows by value")
@@ -170,7 +125,7 @@ def other_key(r):
     make(r, "b2")
     r.sql("CREATE TABLE b2_a PARTITION OF b2 FOR VALUES IN ('a'); CREATE TABLE b2_b PARTITION OF b2 FOR VALUES IN ('b')")
     fill(r, "b2", ["a", "b"])
-    with Writers(r, "b2", ["a", "b"]) as w:
+    with Rows(r, "b2", ["a", "b"]) as w:
         id = rebuild(r, f"ASYNC REBUILD TABLE b2 WITH (keep_source) ALTER n SET NOT NULL, ALTER PRIMARY KEY (id, ds, n), "
                        f"TO PARTITION BY LIST (n), {SLOW}")
     w.check()
@@ -181,7 +136,7 @@ def other_key(r):
     for text in (f"DELETE FROM {child}", f"TRUNCATE {child}", f"INSERT INTO {parent} VALUES (1, 'x', 'a')"):
         equal(r.sql_error(text).sqlstate, "25006", text)
     r.sql(f"DROP TABLE {parent}")
-    equal(leftovers(r, id), "", "left over")
+    equal(r.leftovers(id), "", "left over")
     e = r.sql_error("ASYNC REBUILD TABLE b2 ALTER n TYPE bigint")
     equal((e.sqlstate, "TO PARTITION BY LIST (n)" in str(e)), ("42P16", True), str(e))
     rebuild(r, "ASYNC REBUILD TABLE b2 ALTER n TYPE bigint, TO PARTITION BY LIST (n)")
@@ -200,10 +155,10 @@ def kinds(r):
         CREATE STATISTICS k1_stat ON id, ds FROM k1; CREATE VIEW k1_view AS SELECT * FROM k1""")
     r.sql("INSERT INTO k1 SELECT i, 'v' || i, (ARRAY['a', 'b', 'c'])[1 + i % 3] FROM generate_series(1, 3000) i")
     before = tree(r, "k1"), indexes(r, "k1")
-    with Writers(r, "k1", ["a", "b", "c", "d"]) as w:
+    with Rows(r, "k1", ["a", "b", "c", "d"]) as w:
         for action in ("SET (clustering_key = 'id')", "SET (fillfactor = 60)"):
             id = rebuild(r, f"ASYNC REBUILD TABLE k1 WITH (rebuild_guc_hg_rebuild_slice_mb = 1) {action}")
-            equal(leftovers(r, id), "", "left over")
+            equal(r.leftovers(id), "", "left over")
     w.check()
     equal((tree(r, "k1"), indexes(r, "k1")), before, "tree")
     equal(r.sql("SELECT string_agg(DISTINCT reloptions::text || relkind::text, ' '), string_agg(relpersistence::text, '' ORDER BY relname) "
@@ -231,7 +186,7 @@ def come_and_go(r):
         r.sql(f"CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT")
         fill(r, table, ["a", "b", "c", "d", "x"], rows=4000)
         r.sql(f"CREATE TABLE {table}_y AS SELECT id + 100000 AS id, v, 'y' AS ds, n FROM {table}_a; ALTER TABLE {table}_y ADD PRIMARY KEY (id, ds)")
-        with Writers(r, table, ["a", "b"]) as w:
+        with Rows(r, table, ["a", "b"]) as w:
             id = r.submit(f"ASYNC REBUILD TABLE {table} WITH (rebuild_guc_hg_rebuild_slice_mb = 1) {action}")
             at_step(r, id, "insert")
             r.sql(f"ALTER TABLE {table} ATTACH PARTITION {table}_y FOR VALUES IN ('y')")
@@ -242,7 +197,7 @@ def come_and_go(r):
                   f"INSERT INTO {table}_ledger SELECT id, v, ds FROM {table}_z")
             r.wait_done(id, WAIT_S)
         w.check()
-        equal(leftovers(r, id), "", "left over")
+        equal(r.leftovers(id), "", "left over")
         equal(r.sql(f"SELECT count(*) > 0 FROM {table}_d"), "t", "what was detached is there")
         equal([x for x in r.steps(id) if "child" in x[0] and x[1] != "done"], [], "steps")
 
@@ -271,7 +226,7 @@ def keys(r):
         equal(r.sql_error("INSERT INTO f2 VALUES (1000, 'a')").sqlstate, "23503", "in")
         equal(r.sql_error("DELETE FROM f1 WHERE id = 4").sqlstate, "23503", "in from a partitioned table")
         equal(r.sql_error("DELETE FROM f1 WHERE id = 1").sqlstate, "23503", "within")
-        wait_until(lambda: leftovers(r, id) == "", "clean", timeout=WAIT_S)
+        wait_until(lambda: r.leftovers(id) == "", "clean", timeout=WAIT_S)
     r.sql("INSERT INTO f1 VALUES (1000, 'v', 'new', 3)")
     r.sql("CREATE TABLE f4 (id int, ds text NOT NULL, country int CONSTRAINT f4_country REFERENCES country, PRIMARY KEY (id, ds)); "
           "INSERT INTO f4 SELECT i, 'x', 1 FROM generate_series(1, 9) i")
@@ -311,7 +266,7 @@ def stops(r):
         r.sql(f"CREATE TABLE s1_{value} PARTITION OF s1 FOR VALUES IN ('{value}')")
     fill(r, "s1", ["a", "b"])
     worker = lambda: next(p for p in engine.children(r.pgveneer.process.pid) if engine.phase(p) == "pgv-worker")
-    with Writers(r, "s1", ["a", "b"]) as w:
+    with Rows(r, "s1", ["a", "b"]) as w:
         id = r.submit(f"ASYNC REBUILD TABLE s1 WITH (rebuild_guc_hg_rebuild_slice_mb = 1) {SLOW}")
         at_step(r, id, "insert")
         r.notices(f"SUSPEND '{id}'")
@@ -332,14 +287,14 @@ def stops(r):
         if r.state(id) == "suspended":  # three deaths in a row
             r.sql(f"RESUME '{id}'")
         r.wait_done(id, WAIT_S)
-        equal(leftovers(r, id), "", "left over")
+        equal(r.leftovers(id), "", "left over")
         id = r.submit(f"ASYNC REBUILD TABLE s1 TO LOGICAL PARTITION, {SLOW}")
         at_step(r, id, "insert")
         r.notices(f"SUSPEND '{id}'")
         if r.state(id) == "paused":
             r.sql("ALTER TABLE s1 DETACH PARTITION s1_c; DELETE FROM s1_ledger WHERE ds = 'c'")
             r.sql(f"CALL hg_clean_rebuild_tmp_tables('{id}'); CALL hg_clean_rebuild_tmp_tables('{id}')")
-            equal(leftovers(r, id), "", "left over")
+            equal(r.leftovers(id), "", "left over")
     w.check()
     r.sql("""CREATE TABLE s2 (a int, b text) PARTITION BY LIST (b); CREATE TABLE s2_x PARTITION OF s2 FOR VALUES IN ('x');
              INSERT INTO s2 SELECT i % 10, 'x' FROM generate_series(1, 3000) i; CREATE TABLE s2_y (a int, b text); INSERT INTO s2_y VALUES (77, 'y')""")
