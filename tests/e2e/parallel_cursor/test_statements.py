@@ -451,10 +451,11 @@ with Cluster() as c:
         equal((e["C"], e["M"]), ("57014", "canceling statement due to user request"), "cancel")
         d.run("ROLLBACK")
         equal(d.rows("SELECT * FROM gp_endpoints"), [], "gone")
-        d.run("BEGIN; SET LOCAL statement_timeout = '200ms'"); d.run(declare)
+        d.run("BEGIN"); d.run(declare); d.run("SET LOCAL statement_timeout = '200ms'")
         equal(d.error(f"CHECK {PRC} c")["M"], "canceling statement due to statement timeout", "timeout")
         for limit in range(5, 65):  # whatever the clocks' grain
-            d.run(f"ROLLBACK; BEGIN; SET LOCAL statement_timeout = {limit}"); d.run(f"DECLARE c {PRC} FOR SELECT 1")
+            d.run("ROLLBACK; BEGIN"); d.run(f"DECLARE c {PRC} FOR SELECT 1")
+            d.run(f"SET LOCAL statement_timeout = {limit}")
             equal(d.error(f"CHECK {PRC} c")["C"], "57014", f"{limit} ms")
         d.run("ROLLBACK; BEGIN"); d.run(declare)
         equal(d.rows("SELECT gp_wait_parallel_retrieve_cursor('c', 1)"), [["f"]], "waited one second in vain")
