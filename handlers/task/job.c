@@ -17,6 +17,7 @@ static const char sql_look[] =
     " WHERE task_id = $1 AND fencing = $2::bigint AND state = 'active' AND lease_until IS NOT NULL";
 static const char sql_settle[] =
     "RESET ROLE; SET LOCAL search_path = ''; SET CONSTRAINTS ALL IMMEDIATE";
+static const char sql_late[] = "SET LOCAL synchronous_commit = off; ";
 /* The sums of the task's row are part of the effect; the row is locked for the check that follows anyway. */
 static const char sql_history[] =
     "WITH counted AS ("
@@ -76,8 +77,9 @@ static bool commit(struct job *j, const char *before, struct err *err)
     arena_init(&a, 0);
     const char *id = pgclient_quote_text(&a, j->task_id);
     const char *check = id == NULL ? NULL : arena_printf(&a, sql_commit, id, j->lease->fencing);
-    const char *sql =
-        check == NULL ? NULL : arena_printf(&a, "%s%s; %s", before, sql_settle, check);
+    const char *sql = check == NULL ? NULL
+                                    : arena_printf(&a, "%s%s; %s%s", before, sql_settle,
+                                                   j->commits_late ? sql_late : "", check);
     bool ok = sql == NULL ? err_no_memory(err) : pgclient_run(j->db, sql, err);
     arena_fini(&a);
     return ok;

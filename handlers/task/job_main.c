@@ -100,7 +100,7 @@ static const struct task_kind *find_kind(const struct task_kind *const *kinds, s
 
 static void close_work(struct run *run)
 {
-    lease_aim(&run->lease, NULL);
+    lease_unaim(&run->lease, run->job.db);
     pgclient_close(run->job.db);
     run->job.db = NULL;
 }
@@ -134,9 +134,9 @@ static void run_once(struct run *run)
     run->opened = open_work(run, &run->err);
     if (!run->opened)
         return;
-    lease_aim(&run->lease, run->job.db);
+    (void)lease_aim(&run->lease, run->job.db); /* the first one */
     run->outcome = run->kind->run(&run->job, &run->result, &run->err);
-    lease_aim(&run->lease, NULL);
+    lease_unaim(&run->lease, run->job.db);
     if ((run->outcome == JOB_FAILED || run->outcome == JOB_MISCONFIGURED) && !err_is_set(&run->err))
         err_set(&run->err, SQLSTATE_INTERNAL_ERROR, "the run failed without telling why");
     job_rollback(&run->job);

@@ -8,7 +8,7 @@
  *   lease_open      the claimed row ── end predecessor's server processes ── advisory lock ── own pid
  *   thread          every second (or NOTIFY): has the state changed?   every 5 s: lease_until
  *                   no answer for 12 s: we may have lost it             SIGTERM: the worker wants us gone
- *                   any of these: stop is set, and `target` is cancelled until it has ended
+ *                   any of these: stop is set, and the `targets` are cancelled until it has ended
  *
  * A row that somebody holds locked (a pg_task_pause in an open transaction) is no reason to stop: the
  * heartbeat gives up after 2 s and comes back; nobody can claim a locked row either (SKIP LOCKED).
@@ -48,12 +48,18 @@ static const char sql_end_predecessor[] =
     "SELECT pg_catalog.pg_terminate_backend(a.pid)"
     "  FROM pgveneer.task t JOIN pg_catalog.pg_stat_activity a"
     "    ON a.pid = t.lease_pid AND a.backend_start = t.lease_start"
-    "    OR $3::boolean AND a.pid = t.work_pid AND a.backend_start = t.work_start"
+    "    OR $3::boolean AND (a.pid = t.work_pid AND a.backend_start = t.work_start"
+    "       OR (a.pid, a.backend_start) IN (SELECT p.pid, p.backend_start"
+    "             FROM pgveneer.task_process p WHERE p.task_id = t.task_id))"
     " WHERE t.task_id = $1 AND t.fencing = $2::bigint";
 static const char sql_lock[] =
     "SELECT pg_catalog.pg_try_advisory_lock("
     "pg_catalog.hashtextextended('pgveneer task ' OPERATOR(pg_catalog.||) $1, 0))";
+/* A run that begins has no connections beside. */
 static const char sql_hold[] =
+    "WITH before AS ("
+    "  DELETE FROM pgveneer.task_process p USING pgveneer.task t"
+    "   WHERE $3::boolean AND t.task_id = $1 AND t.fencing = $2::bigint AND p.task_id = t.task_id)"
     "UPDATE pgveneer.task t SET lease_until = pg_catalog.clock_timestamp() + interval '15 seconds',"
     "       lease_pid = a.pid, lease_start = a.backend_start,"
     "       holder_fencing = fencing, holder_pid = a.pid, holder_start = a.backend_start,"
@@ -251,12 +257,15 @@ static void look(struct job_lease *l)
     pgresult_free(r);
 }
 
-static void cancel_target(struct job_lease *l)
+static void cancel_targets(struct job_lease *l)
 {
     struct err err;
     pthread_mutex_lock(&l->target_lock);
-    if (l->target != NULL && pgclient_is_alive(l->target) && !pgclient_cancel(l->target, &err))
-        log_err(LOG_LEVEL_WARNING, l->who, "cancel failed", &err);
+    for (size_t i = 0; i < LEASE_TARGETS; i++) {
+        struct pgclient *target = l->targets[i];
+        if (target != NULL && pgclient_is_alive(target) && !pgclient_cancel(target, &err))
+            log_err(LOG_LEVEL_WARNING, l->who, "cancel failed", &err);
+    }
     pthread_mutex_unlock(&l->target_lock);
 }
 
@@ -300,7 +309,7 @@ static void *guard(void *arg)
             lease_request_stop(l, LEASE_STOP_SILENT);
         if (lease_stop_of(l) != LEASE_STOP_NONE) {
             stopped_ms = stopped_ms == 0 ? clock_ms() : stopped_ms;
-            cancel_target(l);
+            cancel_targets(l);
             end_if_stuck(l, stopped_ms);
         }
         if (!atomic_load(&l->over))
@@ -343,11 +352,29 @@ void lease_unguard(struct job_lease *l)
 
 /* ---- for the run ----------------------------------------------------------------------------- */
 
-void lease_aim(struct job_lease *l, struct pgclient *target)
+static bool replace_target(struct job_lease *l, const struct pgclient *before,
+                           struct pgclient *after)
 {
+    bool found = false;
     pthread_mutex_lock(&l->target_lock);
-    l->target = target;
+    for (size_t i = 0; i < LEASE_TARGETS && !found; i++) {
+        found = l->targets[i] == before;
+        if (found)
+            l->targets[i] = after;
+    }
     pthread_mutex_unlock(&l->target_lock);
+    return found;
+}
+
+bool lease_aim(struct job_lease *l, struct pgclient *target)
+{
+    return replace_target(l, NULL, target);
+}
+
+void lease_unaim(struct job_lease *l, const struct pgclient *target)
+{
+    if (target != NULL)
+        (void)replace_target(l, target, NULL);
 }
 
 bool lease_sleep(struct job_lease *l, int wait_ms)

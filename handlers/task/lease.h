@@ -24,6 +24,8 @@ enum lease_stop {
 #undef X
 };
 
+#define LEASE_TARGETS (1 + JOB_MAX_BESIDE)
+
 struct job_lease {
     const char *service; /* borrows, as the next two */
     const char *dbname;
@@ -41,7 +43,7 @@ struct job_lease {
     atomic_int stop; /* enum lease_stop */
     atomic_bool over;
     pthread_mutex_t target_lock;
-    struct pgclient *target; /* borrows: what is cancelled when the run has to stop */
+    struct pgclient *targets[LEASE_TARGETS]; /* borrows: cancelled when the run has to stop */
 };
 
 /* Opens the lease connection, ends the predecessor's server processes, takes the advisory lock and
@@ -55,8 +57,10 @@ void lease_close(struct job_lease *l);
 MUST_USE bool lease_guard(struct job_lease *l, struct err *err);
 void lease_unguard(struct job_lease *l);
 
-/* What is cancelled from now on when the run has to stop; NULL: nothing. */
-void lease_aim(struct job_lease *l, struct pgclient *target);
+/* What is cancelled, too, from now on when the run has to stop; false: there are too many. */
+bool lease_aim(struct job_lease *l, struct pgclient *target);
+/* Not any more; nothing where it was not. */
+void lease_unaim(struct job_lease *l, const struct pgclient *target);
 /* Waits; true: the time is over, false: the run has to stop. */
 bool lease_sleep(struct job_lease *l, int wait_ms);
 /* The first reason counts. */

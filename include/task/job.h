@@ -49,6 +49,10 @@ struct job {
     struct pgclient *db; /* the work connection */
     const struct job_settings *settings;
     struct job_lease *lease; /* the engine's */
+    /* job_commit and job_commit_step do not wait for the disk. The server loses transactions from the end
+     * only, and the end of a run is written with a wait: a kind whose effects are all in the database loses
+     * nothing that it does not do again. */
+    bool commits_late;
 };
 
 enum job_outcome {
@@ -90,6 +94,15 @@ MUST_USE bool job_record(struct job *j, int64_t rows, const char *detail, struct
 MUST_USE bool job_run_and_commit(struct job *j, const char *sql, struct err *err);
 /* Rolls back; harmless outside a transaction. */
 void job_rollback(struct job *j);
+/* A further connection of the run, as a job of its own: everything that takes a job does its work there, in
+ * one thread at a time. It is cancelled with `db` when the run has to stop, and whoever takes the task
+ * over ends its server process first. At most JOB_MAX_BESIDE of them.
+ * beside  filled, borrows from j, which outlives it; closed with job_close_beside
+ * Errors  as pgclient_open; 55000 lease lost; 54000 too many */
+#define JOB_MAX_BESIDE 15
+MUST_USE bool job_open_beside(const struct job *j, struct job *beside, struct err *err);
+/* Harmless for one that is zeroed or closed. */
+void job_close_beside(struct job *beside);
 /* True once the task was paused or removed, the lease was lost, or the process was told to stop.
  * Ask between batches; statements on `db` are cancelled by the engine at the same time. */
 bool job_must_stop(const struct job *j);
