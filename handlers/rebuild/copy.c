@@ -3,6 +3,7 @@
  *   create_tmp_table         an empty table LIKE the source, with the actions applied
  *   get_src_table_snapshot   triggers that log the keys of changed rows; the table is cut into slices
  *   insert                   slices ── first pass ── indexes ── rounds, until few keys are left
+ *                            (slices.c)              (indexes.c)
  *
  * There is no common snapshot. Each slice is a transaction of its own and reads what is there; a row
  * that was changed since the triggers exist is in the log, whatever became of it. A round takes all
@@ -16,15 +17,16 @@
  *
  * A table without key cannot be followed: it is read-only until the swap. */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "children.h"
 #include "copy.h"
+#include "pool.h"
 
 #define SMALL_ROUND 20000
-#define LAST_ROUND 200
 #define MAX_ROUNDS 50
 #define MAX_NEW_PARTITIONS 20 /* in one run, by surprise */
 
@@ -109,8 +111,7 @@ static bool make_partitions(struct rebuild *r, struct err *err)
            owner_drop(r, 0, err) && job_commit_step(r->job, err);
 }
 
-/* A value came that has no partition yet: true when it has now, and the work can be done again. */
-static bool add_partition(struct rebuild *r, unsigned *times, struct err *err)
+bool copy_add_partition(struct rebuild *r, unsigned *times, struct err *err)
 {
     if (strcmp(err->sqlstate, "23514") != 0 || strstr(err->message, "no partition of") == NULL ||
         ++*times > MAX_NEW_PARTITIONS)
@@ -141,91 +142,6 @@ bool copy_snapshot(struct rebuild *r, struct err *err)
     return make_partitions(r, err) && job_begin(r->job, err) &&
            rebuild_query(r, "SELECT hologres.cut_slices($1)", NULL, err) &&
            step_finish(r, STEP_GET_SRC_TABLE_SNAPSHOT, "", err) && job_commit_step(r->job, err);
-}
-
-/* --- slices -------------------------------------------------------------------------------------------- */
-
-struct slice_at {
-    char number[16];
-    bool moved; /* the table has another file than its slices */
-    int64_t done, count;
-};
-
-/* Locks the table against being written anew, and finds the next slice; "" for none. */
-static bool next_slice(struct rebuild *r, struct slice_at *at, struct err *err)
-{
-    struct pgresult *res;
-    char *lock = arena_printf(&r->a, "LOCK TABLE %s IN ACCESS SHARE MODE", r->name);
-    if (lock == NULL)
-        return err_no_memory(err);
-    if (!pgclient_run(r->job->db, lock, err) ||
-        !rebuild_query(
-            r,
-            "SELECT min(s.slice) FILTER (WHERE NOT s.done),"
-            "       hologres.is_moved($1), count(*) FILTER (WHERE s.done), count(*)"
-            "  FROM hologres.rebuild r LEFT JOIN hologres.rebuild_slice s USING (query_id)"
-            " WHERE r.query_id = $1",
-            &res, err))
-        return false;
-    const char *number = pgresult_value(res, 0, 0);
-    snprintf(at->number, sizeof at->number, "%s", number == NULL ? "" : number);
-    at->moved = pgresult_bool(res, 0, 1);
-    at->done = pgresult_int(res, 0, 2, 0);
-    at->count = pgresult_int(res, 0, 3, 0);
-    pgresult_free(res);
-    return true;
-}
-
-/* Begins anew with the table as it is now. */
-static bool cut_again(struct rebuild *r, struct err *err)
-{
-    char *empty = arena_printf(&r->a, "TRUNCATE %s", r->new_name);
-    if (empty == NULL)
-        return err_no_memory(err);
-    return pgclient_run(r->job->db, empty, err) &&
-           rebuild_query(r, "SELECT hologres.cut_slices($1)", NULL, err) &&
-           job_commit_step(r->job, err);
-}
-
-static bool copy_slice(struct rebuild *r, const struct slice_at *at, struct err *err)
-{
-    struct pgresult *res;
-    char message[64];
-    if (!rebuild_query2(r, "SELECT hologres.slice_body($1, $2::integer)", at->number, &res, err))
-        return false;
-    bool ok = owner_prepare(r, 0, r->owner, pgresult_value(res, 0, 0), err);
-    pgresult_free(res);
-    snprintf(message, sizeof message, "copied %" PRId64 " of %" PRId64 " slices", at->done + 1,
-             at->count);
-    return ok && owner_run(r, 0, err) && owner_drop(r, 0, err) &&
-           rebuild_query2(r,
-                          "UPDATE hologres.rebuild_slice SET done = true"
-                          " WHERE query_id = $1 AND slice = $2::integer",
-                          at->number, NULL, err) &&
-           rebuild_query2(r,
-                          "UPDATE hologres.rebuild_step SET message = $2"
-                          " WHERE query_id = $1 AND step = 'insert'",
-                          message, NULL, err) &&
-           job_commit_step(r->job, err);
-}
-
-static bool copy_slices(struct rebuild *r, struct err *err)
-{
-    unsigned surprises = 0;
-    job_phase(r->job, "slices");
-    for (;;) {
-        struct slice_at at;
-        if (!job_begin(r->job, err) || !next_slice(r, &at, err))
-            return false;
-        if (at.moved) {
-            if (!cut_again(r, err))
-                return false;
-        } else if (at.number[0] == '\0') {
-            return job_commit_step(r->job, err);
-        } else if (!copy_slice(r, &at, err) && !add_partition(r, &surprises, err)) {
-            return false;
-        }
-    }
 }
 
 /* --- rounds ---------------------------------------------------------------------------------------------- */
@@ -288,11 +204,11 @@ bool copy_catch_up(struct rebuild *r, struct err *err)
         if (rows == 0)
             return true;
         if (!round_once(r, rows < SMALL_ROUND, &keys, err)) {
-            if (!add_partition(r, &surprises, err))
+            if (!copy_add_partition(r, &surprises, err))
                 return false;
             continue;
         }
-        if (keys >= 0 && rows < LAST_ROUND)
+        if (keys >= 0 && rows < r->switch_rows)
             return true;
         if (!step_tell(r, err, "round %u brought %" PRId64 " keys", round + 1, keys))
             return false;
@@ -316,7 +232,7 @@ static bool first_pass(struct rebuild *r, struct err *err)
         return false;
     unsigned surprises = 0;
     while (!round_once(r, false, &keys, err))
-        if (!add_partition(r, &surprises, err))
+        if (!copy_add_partition(r, &surprises, err))
             return false;
     return job_begin(r->job, err) &&
            rebuild_query(r,
@@ -326,28 +242,53 @@ static bool first_pass(struct rebuild *r, struct err *err)
            job_commit_step(r->job, err);
 }
 
-static bool build_index(struct rebuild *r, const char *definition, const char *constraint,
-                        struct err *err)
+/* Of an expression there are statistics only once it has its index. */
+static bool analyze(struct rebuild *r, bool early, struct err *err)
 {
-    return job_begin(r->job, err) &&
-           copy_run_each(r, "SELECT hologres.setting_statements($1, true)", err) &&
-           pgclient_run(r->job->db, definition, err) &&
-           (constraint == NULL || pgclient_run(r->job->db, constraint, err)) &&
-           job_commit_step(r->job, err);
+    const char *due;
+    char *sql = arena_printf(&r->a, "ANALYZE %s", r->new_name);
+    if (sql == NULL)
+        return err_no_memory(err);
+    if (!rebuild_fetch(r,
+                       early ? "SELECT hologres.can_be_analyzed($1, true)"
+                             : "SELECT hologres.can_be_analyzed($1, false)",
+                       &due, err))
+        return false;
+    return due[0] != 't' ||
+           (step_tell(r, err, "collects statistics") && job_begin(r->job, err) &&
+            pgclient_run(r->job->db, sql, err) &&
+            rebuild_query(r,
+                          "UPDATE hologres.rebuild SET plan = plan || '{\"analyzed\": true}'"
+                          " WHERE query_id = $1",
+                          NULL, err) &&
+            job_commit_step(r->job, err));
 }
 
-static bool build_indexes(struct rebuild *r, struct err *err)
+/* The first pass and the statistics do not keep each other waiting. */
+static bool pass_and_analyze(struct rebuild *r, struct pool *p, void *arg, struct err *err)
 {
-    struct pgresult *res;
-    job_phase(r->job, "indexes");
-    if (!rebuild_query(r, "SELECT * FROM hologres.missing_indexes($1)", &res, err))
-        return false;
-    bool ok = true;
-    for (size_t i = 0; ok && i < pgresult_rows(res); i++)
-        ok = step_tell(r, err, "builds index %zu of %zu", i + 1, pgresult_rows(res)) &&
-             build_index(r, pgresult_value(res, i, 1), pgresult_value(res, i, 2), err);
-    pgresult_free(res);
-    return ok;
+    atomic_int *next = arg;
+    while (!pool_is_ending(p)) {
+        switch (atomic_fetch_add(next, 1)) {
+        case 0:
+            if (!first_pass(r, err))
+                return false;
+            break;
+        case 1:
+            if (!analyze(r, true, err))
+                return false;
+            break;
+        default: return true;
+        }
+    }
+    return true;
+}
+
+static bool fill_copy(struct rebuild *r, struct pool *p, struct err *err)
+{
+    atomic_int next = 0;
+    return slices_copy(r, p, err) && pool_run(p, 2, pass_and_analyze, &next, err) &&
+           indexes_build(r, p, err) && analyze(r, false, err);
 }
 
 bool copy_insert(struct rebuild *r, struct err *err)
@@ -355,12 +296,12 @@ bool copy_insert(struct rebuild *r, struct err *err)
     bool done;
     if (!step_is_done(r, STEP_INSERT, &done, err) || done)
         return done;
-    char *analyze = arena_printf(&r->a, "ANALYZE %s", r->new_name);
-    if (analyze == NULL)
-        return err_no_memory(err);
-    if (!step_start(r, STEP_INSERT, "", err) || !copy_slices(r, err) || !first_pass(r, err) ||
-        !build_indexes(r, err) || !step_tell(r, err, "collects statistics") ||
-        !pgclient_run(r->job->db, analyze, err))
+    if (!step_start(r, STEP_INSERT, "", err))
+        return false;
+    struct pool *p = pool_new(r);
+    bool ok = p == NULL ? err_no_memory(err) : fill_copy(r, p, err);
+    pool_free(p);
+    if (!ok)
         return false;
     job_phase(r->job, "rounds");
     if (strcmp(r->capture, "key") == 0 && !copy_catch_up(r, err))

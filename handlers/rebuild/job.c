@@ -44,6 +44,9 @@ static bool read_state(struct rebuild *r, const char **predecessor, bool *may, s
     r->binlog = pgresult_bool(res, 0, 9);
     r->lock_timeout_ms = (unsigned)pgresult_int(res, 0, 13, 30);
     r->max_lock_wait_s = (unsigned)pgresult_int(res, 0, 14, 0);
+    r->workers = (unsigned)pgresult_int(res, 0, 15, 1);
+    r->switch_rows = (unsigned)pgresult_int(res, 0, 16, 0);
+    r->job->commits_late = pgresult_bool(res, 0, 17);
     pgresult_free(res);
     return true;
 }

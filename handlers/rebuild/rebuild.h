@@ -41,6 +41,8 @@ struct rebuild {
     bool resumed;             /* and was resumed */
     unsigned lock_timeout_ms; /* longest wait for a strong lock */
     unsigned max_lock_wait_s; /* attempts in all; 0: no limit */
+    unsigned workers;         /* connections that copy and build at the same time */
+    unsigned switch_rows;     /* a log shorter than this is left for the swap */
     enum rebuild_step step;   /* that is under way; 0: none */
 };
 

@@ -312,6 +312,24 @@ AS $$
                                    WHERE b ->> 'do' IN ('add', 'type') AND b ->> 'column' = k))
 $$;
 
+-- rebuild_guc_hg_rebuild_<name>: what a rebuild does itself. All are numbers.
+CREATE OR REPLACE FUNCTION hologres.own_settings()
+    RETURNS TABLE (name text, smallest integer, largest integer, preset integer)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    VALUES ('workers', 1, 16, 2), ('slice_mb', 1, 65536, 32), ('switch_rows', 1, 100000, 200),
+           ('lock_timeout_ms', 1, 10000, 30), ('max_lock_wait_s', 0, 999999, 0)
+$$;
+
+CREATE OR REPLACE FUNCTION hologres.own_setting(id text, name text) RETURNS integer
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT least(greatest(coalesce((t.params #>> ARRAY['options', 'own', s.name])::integer, s.preset),
+                          s.smallest), s.largest)
+      FROM pgveneer.task t, hologres.own_settings() s WHERE t.task_id = id AND s.name = own_setting.name
+$$;
+REVOKE ALL ON FUNCTION hologres.own_setting(text, text) FROM PUBLIC;
+
 -- WITH (…) as an object: {"keep_source": true, "binlog_mode": true, "settings": {…}, "own": {…}}
 CREATE OR REPLACE FUNCTION hologres.read_options(list jsonb, OUT options jsonb, OUT problems hologres.problem[])
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -319,6 +337,8 @@ AS $$
 DECLARE
     name text;
     value text;
+    short text; -- behind rebuild_guc_hg_rebuild_
+    own record;
     -- what may differ from the server's in a rebuild: how much memory and how many processes it uses
     allowed constant text[] := '{work_mem,maintenance_work_mem,hash_mem_multiplier,temp_buffers,
         max_parallel_maintenance_workers,max_parallel_workers,max_parallel_workers_per_gather,
@@ -335,14 +355,18 @@ BEGIN
             ELSIF coalesce(lower(value), 'true') IN ('true', 'on') THEN
                 options := options || jsonb_build_object(name, true);
             END IF;
-        ELSIF name IN ('rebuild_guc_hg_rebuild_slice_mb', 'rebuild_guc_hg_rebuild_lock_timeout_ms',
-                       'rebuild_guc_hg_rebuild_max_lock_wait_s') THEN
-            IF coalesce(value, '') !~ '^\d{1,6}$' THEN
-                problems := problems || ('22023', format('invalid value for parameter "%s": "%s"',
-                                         name, value), 'A number is needed.')::hologres.problem;
+        ELSIF name LIKE 'rebuild\_guc\_hg\_rebuild\_%' THEN
+            short := substr(name, 24);
+            SELECT * INTO own FROM hologres.own_settings() o WHERE o.name = short;
+            IF NOT FOUND THEN
+                problems := problems || ('22023', format('unrecognized rebuild parameter "%s"', name),
+                    format('Parameters of that kind are %s.', (SELECT string_agg('rebuild_guc_hg_rebuild_' || o.name,
+                           ', ') FROM hologres.own_settings() o)))::hologres.problem;
+            ELSIF coalesce(value, '') !~ '^\d{1,6}$' OR value::integer NOT BETWEEN own.smallest AND own.largest THEN
+                problems := problems || ('22023', format('invalid value for parameter "%s": "%s"', name, value),
+                    format('A number from %s to %s is needed.', own.smallest, own.largest))::hologres.problem;
             ELSE
-                options := jsonb_set(options, ARRAY['own', substr(name, 24)],
-                                     to_jsonb(coalesce(value, '')));
+                options := jsonb_set(options, ARRAY['own', short], to_jsonb(value));
             END IF;
         ELSIF name LIKE 'rebuild\_guc\_hg\_%' THEN
             RAISE NOTICE 'parameter "%" has no meaning here and is ignored', name;

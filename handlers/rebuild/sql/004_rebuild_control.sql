@@ -116,9 +116,11 @@ DECLARE
     tries integer := 0;
 BEGIN
     LOOP
-        PERFORM pg_terminate_backend(a.pid) FROM pgveneer.task t JOIN pg_stat_activity a
-             ON a.pid = t.work_pid AND a.backend_start = t.work_start
-          WHERE t.task_id = id AND a.pid <> pg_backend_pid();
+        PERFORM pg_terminate_backend(a.pid) FROM pg_stat_activity a
+          WHERE (a.pid, a.backend_start) IN (
+                SELECT work_pid, work_start FROM pgveneer.task WHERE task_id = id
+                UNION ALL SELECT pid, backend_start FROM pgveneer.task_process WHERE task_id = id)
+            AND a.pid <> pg_backend_pid();
         BEGIN
             FOR statement IN SELECT s FROM hologres.cleanup_statements(id) s LOOP
                 EXECUTE statement;

@@ -562,17 +562,19 @@ $$;
 
 -- Cuts the table as it is now, each partition apart. Rows beyond an end come with the log. Rows that are
 -- sorted are sorted as a whole: one slice for each table of the copy that they go to, as far as is known.
+-- A small table is cut so that all connections have something to do, at the end, too.
 CREATE OR REPLACE FUNCTION hologres.cut_slices(id text) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     rel oid := (SELECT relid FROM hologres.rebuild WHERE query_id = id);
-    own jsonb := (SELECT params #> '{options,own}' FROM pgveneer.task WHERE task_id = id);
+    sources oid[] := ARRAY(SELECT hologres.leaves_of(rel));
+    bytes bigint := (SELECT sum(pg_relation_size(s)) FROM unnest(sources) s);
     -- without a range scan of ctid a slice would read all of the table
     step bigint := CASE WHEN current_setting('server_version_num')::integer < 140000 THEN 4294967296
-                   ELSE greatest(coalesce((own ->> 'slice_mb')::bigint, 32), 1) * 1048576
+                   ELSE least(hologres.own_setting(id, 'slice_mb') * 1048576::bigint,
+                              greatest(bytes / (3 * hologres.own_setting(id, 'workers')), 2097152))
                         / current_setting('block_size')::bigint END;
-    sources oid[] := ARRAY(SELECT hologres.leaves_of(rel));
 BEGIN
     DELETE FROM hologres.rebuild_slice WHERE query_id = id;
     IF hologres.order_of(id) IS NOT NULL THEN
@@ -768,29 +770,48 @@ BEGIN
             'OPERATOR(pg_catalog.>=) 0', id, parts.target, parts.list, parts.source)) || ' END;';
 END $$;
 
--- Indexes that are not there yet, the largest work first within their kind.
-CREATE OR REPLACE FUNCTION hologres.missing_indexes(id text)
-    RETURNS TABLE (tmp text, definition text, constraint_statement text)
+DROP FUNCTION IF EXISTS hologres.missing_indexes(text);
+-- Indexes that are not there yet, or not the constraints that they are for; those with the most work first: what
+-- the source does not have, then by their size there. is_alone: nothing else can be built on the copy meanwhile.
+CREATE OR REPLACE FUNCTION hologres.indexes_to_build(id text)
+    RETURNS TABLE (definition text, is_alone boolean, constraint_statement text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
-    SELECT p ->> 'tmp', p ->> 'create', p ->> 'constraint'
-      FROM hologres.rebuild r, jsonb_array_elements(r.plan -> 'indexes') WITH ORDINALITY e(p, n)
-     WHERE r.query_id = id AND NOT EXISTS (
-           SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
-            WHERE x.indrelid = r.new_relid AND c.relname = p ->> 'tmp_name')
-    UNION ALL
-    SELECT 'key', format('CREATE INDEX %I ON %s (%s)', 'tmp_rebuild_' || id || '_key',
-                         hologres.qualified_name(r.new_relid),
-                         (SELECT string_agg(quote_ident(kept), ', ' ORDER BY n)
-                            FROM hologres.key_columns(r.relid, t.params -> 'actions'))), NULL
-      FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id
-     WHERE r.query_id = id AND r.capture = 'key' AND NOT EXISTS (
-           SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
-            WHERE x.indrelid = r.new_relid AND c.relname = 'tmp_rebuild_' || id || '_key')
-       AND NOT EXISTS ( -- an index that finds rows by these columns is there or will be
-           SELECT FROM jsonb_array_elements(r.plan -> 'indexes') p
-            WHERE (p ->> 'plain')::boolean AND (p ->> 'btree')::boolean
-              AND ARRAY(SELECT jsonb_array_elements_text(p -> 'columns') LIMIT (
-                        SELECT count(*) FROM hologres.key_columns(r.relid, t.params -> 'actions')))
-               @> ARRAY(SELECT kept FROM hologres.key_columns(r.relid, t.params -> 'actions')))
+    WITH r AS (SELECT r.*, t.params -> 'actions' AS actions FROM hologres.rebuild r
+                 JOIN pgveneer.task t ON t.task_id = r.query_id WHERE r.query_id = id),
+    found AS (SELECT c.oid, c.relname FROM r JOIN pg_index x ON x.indrelid = r.new_relid
+                JOIN pg_class c ON c.oid = x.indexrelid),
+    due AS (
+        SELECT CASE WHEN f.oid IS NULL THEN p ->> 'create' END AS definition, p ->> 'create' LIKE 'ALTER %' AS is_alone,
+               p ->> 'constraint' AS constraint_statement, p ->> 'source' AS source, n
+          FROM r, jsonb_array_elements(r.plan -> 'indexes') WITH ORDINALITY e(p, n)
+          LEFT JOIN found f ON f.relname = p ->> 'tmp_name'
+         WHERE f.oid IS NULL OR p ->> 'constraint' IS NOT NULL
+               AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = f.oid AND k.contype IN ('p', 'u'))
+        UNION ALL
+        SELECT format('CREATE INDEX %I ON %s (%s)', 'tmp_rebuild_' || id || '_key', hologres.qualified_name(r.new_relid),
+                      (SELECT string_agg(quote_ident(kept), ', ' ORDER BY k.n)
+                         FROM hologres.key_columns(r.relid, r.actions) k)), false, NULL, '', 0
+          FROM r
+         WHERE r.capture = 'key' AND NOT EXISTS (SELECT FROM found WHERE relname = 'tmp_rebuild_' || id || '_key')
+           AND NOT EXISTS ( -- an index that finds rows by these columns is there or will be
+               SELECT FROM jsonb_array_elements(r.plan -> 'indexes') p
+                WHERE (p ->> 'plain')::boolean AND (p ->> 'btree')::boolean
+                  AND ARRAY(SELECT jsonb_array_elements_text(p -> 'columns') LIMIT (
+                            SELECT count(*) FROM hologres.key_columns(r.relid, r.actions)))
+                   @> ARRAY(SELECT kept FROM hologres.key_columns(r.relid, r.actions))))
+    SELECT definition, is_alone, constraint_statement FROM due
+     ORDER BY CASE WHEN source ~ '^\d{1,9}$' THEN (
+                  SELECT sum(pg_relation_size(x)) FROM (SELECT source::oid UNION
+                         SELECT relid FROM pg_partition_tree(source::oid)) AS tree(x)) END DESC NULLS FIRST, n
+$$;
+
+-- Whether statistics have to be collected. early: before there are indexes; what an expression's values are is known
+-- only then.
+CREATE OR REPLACE FUNCTION hologres.can_be_analyzed(id text, early boolean) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT NOT plan ? 'analyzed' AND NOT (early AND EXISTS (
+               SELECT FROM jsonb_array_elements(plan -> 'indexes') p WHERE NOT (p ->> 'plain')::boolean))
+      FROM hologres.rebuild WHERE query_id = id
 $$;
