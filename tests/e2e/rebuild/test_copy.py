@@ -63,10 +63,11 @@ def under_load(r):
     r.sql("CREATE TABLE c2 (id int PRIMARY KEY, v text UNIQUE, pad text); "
           "CREATE UNIQUE INDEX c2_id ON c2 (id); INSERT INTO c2 SELECT i, 'v' || i, repeat('x', 500) FROM generate_series(1, 20000) i")
     with Rows(r, "c2") as w:
-        for action in ("ALTER id TYPE bigint, SET (clustering_key = 'v:desc')",
-                       "ALTER PRIMARY KEY (id, v), ADD t timestamptz DEFAULT clock_timestamp(), ALTER v SET NOT NULL",
-                       "SET (fillfactor = 80), ALTER PRIMARY KEY (id)"):
-            id = r.rebuild(f"ASYNC REBUILD TABLE c2 WITH (rebuild_guc_hg_rebuild_slice_mb = 1) {action}")
+        for workers, action in ((1, "ALTER id TYPE bigint, SET (clustering_key = 'v:desc')"),
+                                (2, "ALTER PRIMARY KEY (id, v), ADD t timestamptz DEFAULT clock_timestamp(), ALTER v SET NOT NULL"),
+                                (4, "SET (fillfactor = 80), ALTER PRIMARY KEY (id)")):
+            id = r.rebuild(f"ASYNC REBUILD TABLE c2 WITH (rebuild_guc_hg_rebuild_slice_mb = 1, "
+                           f"rebuild_guc_hg_rebuild_workers = {workers}) {action}")
             equal(r.leftovers(id), "", "left over")
     w.check()
     equal(r.sql("SELECT reloptions FROM pg_class WHERE relname = 'c2'"), "{fillfactor=80}", "options")
