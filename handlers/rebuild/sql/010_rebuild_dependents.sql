@@ -11,12 +11,13 @@
 -- that qualifies every name, so they mean the same whoever reads them.
 
 -- What depends on one object that moves: the table, its row type, a sequence of it, or something that is made
--- anew. changed: columns of the table whose type changes.
+-- anew. changed: columns of the table whose type changes. It is asked often, and takes longer to plan than to run.
 CREATE OR REPLACE FUNCTION hologres.direct_dependents(of_class oid, of_id oid, rel oid, changed text[])
     RETURNS SETOF hologres.dependent
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
-    WITH d AS (
+BEGIN
+    RETURN QUERY WITH d AS (
         SELECT d.*, w.rulename, coalesce(w.ev_class, CASE d.classid WHEN 'pg_class'::regclass THEN d.objid END,
                    y.polrelid, g.tgrelid, f.adrelid, k.conrelid) AS home, k.confrelid, g.tgisinternal, p.proowner,
                to_jsonb(p) ->> 'prosqlbody' IS NOT NULL AS has_body,
@@ -60,8 +61,8 @@ AS $$
            CASE WHEN kind LIKE '% view' THEN format('view %s', hologres.qualified_name(home))
                 WHEN relkind = 'm' THEN format('materialized view %s', hologres.qualified_name(home))
                 ELSE pg_describe_object(classid, objid, objsubid) END
-      FROM e WHERE kind IS NOT NULL
-$$;
+      FROM e WHERE kind IS NOT NULL;
+END $$;
 
 -- All of them, and what depends on those that are made anew. stays: the table keeps its oid, and only views of
 -- columns that change are in the way.
