@@ -89,30 +89,30 @@ def at_the_same_time(r):
 
 def kills(r):
     """Another job goes on with the slices that were not done, behind the end of the former server processes."""
-    table(r, "w2")
+    table(r, "w2", 16000)
     id = submit(r, "w2", 4, COUNTED)
-    wait_copying(id, 4, slices=2)
+    wait_copying(id, 4, slices=1)
     former = processes(id)
     engine.kill(job(r))
     wait_until(lambda: set(processes(id)) - set(former), "the next one's connections")
     equal(look(f"SELECT count(*) FROM pg_stat_activity WHERE pid = ANY (ARRAY{former})"), 0, "former processes")
     r.wait_done(id)
-    equal(r.sql("SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE v = 'v' || id) FROM w2"), "8000|8000|8000", "rows")
-    again = copied(r) - 8000
+    equal(r.sql("SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE v = 'v' || id) FROM w2"), "16000|16000|16000", "rows")
+    again = copied(r) - 16000
     assert again <= 4 * ROWS_OF_SLICE, f"{again} rows were copied again"
 
 
 def suspends(r):
-    table(r, "w3")
+    table(r, "w3", 16000)
     id = submit(r, "w3", 4, COUNTED)
-    wait_copying(id, 4, slices=2)
+    wait_copying(id, 4, slices=1)
     r.sql(f"SUSPEND '{id}'")
     wait_until(lambda: busy() == 0 and processes(id) == [], "all have stopped")
     equal(r.failed_step(id), ("insert", "CANCEL: suspended by user"), "step")
     r.sql(f"RESUME '{id}'")
     r.wait_done(id)
-    equal(r.sql("SELECT count(*), count(DISTINCT id) FROM w3"), "8000|8000", "rows")
-    again = copied(r) - 8000
+    equal(r.sql("SELECT count(*), count(DISTINCT id) FROM w3"), "16000|16000", "rows")
+    again = copied(r) - 16000
     assert again <= 4 * ROWS_OF_SLICE, f"{again} rows were copied again"
 
 
