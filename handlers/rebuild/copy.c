@@ -189,7 +189,8 @@ static bool round_once(struct rebuild *r, bool small, int64_t *keys, struct err 
         job_rollback(r->job);
         return reload(r, err);
     }
-    return job_commit_step(r->job, err) && pgclient_run(r->job->db, vacuum, err);
+    return job_note_progress(r->job, err) && job_commit_step(r->job, err) &&
+           pgclient_run(r->job->db, vacuum, err);
 }
 
 bool copy_catch_up(struct rebuild *r, struct err *err)

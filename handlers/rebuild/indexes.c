@@ -35,7 +35,8 @@ static bool build(struct rebuild *r, const char *statement, size_t builders, str
 {
     return job_begin(r->job, err) && share_processes(r, builders, err) &&
            copy_run_each(r, "SELECT hologres.setting_statements($1, true)", err) &&
-           pgclient_run(r->job->db, statement, err) && job_commit_step(r->job, err);
+           pgclient_run(r->job->db, statement, err) && job_note_progress(r->job, err) &&
+           job_commit_step(r->job, err);
 }
 
 static bool take_indexes(struct rebuild *r, struct pool *p, void *arg, struct err *err)

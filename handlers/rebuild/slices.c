@@ -104,7 +104,8 @@ static bool copy_slice(struct rebuild *r, struct slices *s, const char *number, 
     else if (!copy_rows(r, number, err) || !mark_done(r, number, &first, err))
         return false;
     if (first)
-        return tell_progress(r, s, err) && job_commit_step(r->job, err);
+        return tell_progress(r, s, err) && job_note_progress(r->job, err) &&
+               job_commit_step(r->job, err);
     job_rollback(r->job);
     return true;
 }

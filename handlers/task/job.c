@@ -7,10 +7,13 @@
  * the transaction (role, search_path, deferred constraints) is settled before. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #include "base/log.h"
 #include "lease.h"
+
+#define LOST "the lease of the task was lost"
 
 static const char sql_look[] =
     "SELECT FROM pgveneer.task"
@@ -30,18 +33,20 @@ static const char sql_history[] =
     "       (task_id, category, owner, run_start, run_end, outcome, row_count, detail)"
     " SELECT task_id, category, owner, $3::timestamptz, pg_catalog.clock_timestamp(), 'done',"
     "        $4::bigint, $5::jsonb FROM counted";
+static const char sql_progress[] =
+    "UPDATE pgveneer.task SET crash_times = 0, last_crash = ''"
+    " WHERE task_id = $1 AND fencing = $2::bigint AND crash_times > 0";
 static const char sql_commit[] =
     "DO $pgveneer_commit$ BEGIN"
     " PERFORM FROM pgveneer.task WHERE task_id = %s AND fencing = %s AND state = 'active'"
     "    AND lease_until IS NOT NULL FOR NO KEY UPDATE;"
     " IF NOT FOUND THEN"
-    "   RAISE EXCEPTION 'the lease of the task was lost' USING ERRCODE = '55000';"
+    "   RAISE EXCEPTION '" LOST "' USING ERRCODE = '55000';"
     " END IF; END $pgveneer_commit$; COMMIT";
 
 static bool lost(struct err *err)
 {
-    return err_set(err, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                   "the lease of the task was lost");
+    return err_set(err, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE, "%s", LOST);
 }
 
 static bool stopped(const struct job *j, struct err *err)
@@ -91,6 +96,8 @@ bool job_commit_step(struct job *j, struct err *err)
         return true;
     if (job_must_stop(j))
         stopped(j, err);
+    else if (strcmp(err->message, LOST) == 0)
+        lease_request_stop(j->lease, LEASE_STOP_LOST);
     job_rollback(j);
     return false;
 }
@@ -102,6 +109,13 @@ bool job_record(struct job *j, int64_t rows, const char *detail, struct err *err
                                   detail == NULL || detail[0] == '\0' ? "{}" : detail};
     snprintf(count, sizeof count, "%" PRId64, rows);
     return pgclient_query(j->db, sql_history, ARRAY_LEN(values), values, NULL, err);
+}
+
+bool job_note_progress(struct job *j, struct err *err)
+{
+    const char *const values[] = {j->task_id, j->lease->fencing};
+    atomic_store(&j->lease->progressed, true);
+    return pgclient_query(j->db, sql_progress, ARRAY_LEN(values), values, NULL, err);
 }
 
 bool job_run_and_commit(struct job *j, const char *sql, struct err *err)

@@ -147,6 +147,10 @@ static int next_wait_ms(struct run *run, unsigned *away, unsigned *attempt)
 {
     if (run->outcome != JOB_FAILED)
         return -1;
+    if (atomic_exchange(&run->lease.progressed, false)) {
+        *away = 0;
+        *attempt = 2;
+    }
     if (!run->opened && err_is_transient(&run->err) && (*away)++ < JOB_SERVER_AWAY_TIMES)
         return JOB_SERVER_AWAY_MS;
     return retry_wait_ms(&run_policy, (*attempt)++, &run->err);

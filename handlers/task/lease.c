@@ -197,6 +197,7 @@ bool lease_open(struct job_lease *l, const char *service, const struct job_call 
     snprintf(l->purpose, sizeof l->purpose, "pgveneer lease %.48s", call->task_id);
     atomic_init(&l->stop, LEASE_STOP_NONE);
     atomic_init(&l->over, false);
+    atomic_init(&l->progressed, false);
     pthread_mutex_init(&l->target_lock, NULL);
     *held = false;
     return catch_signals(l, err) && take(l, true, held, err);

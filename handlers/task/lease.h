@@ -42,6 +42,7 @@ struct job_lease {
     int over_fd;     /* eventfd: lease_unguard wakes the thread */
     atomic_int stop; /* enum lease_stop */
     atomic_bool over;
+    atomic_bool progressed; /* since the last failure: job_note_progress */
     pthread_mutex_t target_lock;
     struct pgclient *targets[LEASE_TARGETS]; /* borrows: cancelled when the run has to stop */
 };

@@ -92,6 +92,9 @@ MUST_USE bool job_record(struct job *j, int64_t rows, const char *detail, struct
 /* sql (statements of ours, several) and the commit of job_commit_step in one message. After an error the
  * transaction stands as the server left it: the caller goes back to a savepoint or rolls back. */
 MUST_USE bool job_run_and_commit(struct job *j, const char *sql, struct err *err);
+/* In the transaction at hand, whose effect no later run repeats: crashes and transient errors from here on are
+ * not counted together with those before, so a long run survives many of them. */
+MUST_USE bool job_note_progress(struct job *j, struct err *err);
 /* Rolls back; harmless outside a transaction. */
 void job_rollback(struct job *j);
 /* A further connection of the run, as a job of its own: everything that takes a job does its work there, in

@@ -362,8 +362,9 @@ def main():
         r.sql("CREATE TABLE control (n int); INSERT INTO control VALUES (0)")
         for n in range(FIRST, FIRST + RUNS):
             s.run(f"run {n}", one_run, r, n, counts)
-        s.run("nothing failed behind a swap", lambda: equal([line for line in r.pgveneer.log_text().splitlines()
-                                                             if " warning " in line and "DROP " in line], [], "log"))
+        s.run("nothing failed behind a swap", lambda: equal([
+            line for line in r.pgveneer.log_text().splitlines()
+            if " warning " in line and "DROP " in line and "lease of the task was lost" not in line], [], "log"))
     if RUNS >= 20:
         s.run("at least half were copied", lambda: equal(counts["copied"] >= counts["in place"], True, counts))
     counts["longest wait"] = f"{counts['longest wait'] * 1000:.0f} ms"
