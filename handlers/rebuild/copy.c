@@ -200,7 +200,7 @@ bool copy_catch_up(struct rebuild *r, struct err *err)
     for (unsigned round = 0; round < MAX_ROUNDS; round++) {
         if (job_must_stop(r->job))
             return err_set(err, SQLSTATE_QUERY_CANCELED, "the run stops");
-        if (!children_sync(r, err) || !count_log(r, &rows, err))
+        if (!throttle_wait(r, err) || !children_sync(r, err) || !count_log(r, &rows, err))
             return false;
         if (rows == 0)
             return true;

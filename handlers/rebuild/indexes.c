@@ -43,7 +43,12 @@ static bool take_indexes(struct rebuild *r, struct pool *p, void *arg, struct er
 {
     struct indexes *x = arg;
     size_t count = pgresult_rows(x->list);
+    bool rested;
     while (!pool_is_ending(p)) {
+        if (!throttle_rest(r, &rested, err))
+            return false;
+        if (rested)
+            continue;
         size_t i = atomic_fetch_add(&x->next, 1);
         if (i >= count)
             return true;

@@ -47,6 +47,7 @@ static bool read_state(struct rebuild *r, const char **predecessor, bool *may, s
     r->workers = (unsigned)pgresult_int(res, 0, 15, 1);
     r->switch_rows = (unsigned)pgresult_int(res, 0, 16, 0);
     r->job->commits_late = pgresult_bool(res, 0, 17);
+    r->throttles = pgresult_bool(res, 0, 18);
     pgresult_free(res);
     return true;
 }
@@ -142,19 +143,29 @@ static enum verdict in_place(struct rebuild *r, struct err *err)
     return v;
 }
 
-/* Somebody took the triggers or the read-only mark away: what was copied is worth nothing. */
+static bool try_start_again(struct rebuild *r, struct lock_attempts *l, struct err *err)
+{
+    return job_begin(r->job, err) && lock_attempt(r, l, err) &&
+           rebuild_query(r, "SELECT hologres.start_again($1)", NULL, err) &&
+           job_commit_step(r->job, err);
+}
+
+/* Somebody took the triggers or the read-only mark away, or the log became too large: what was copied is
+ * worth nothing. */
 static bool check_capture(struct rebuild *r, struct err *err)
 {
-    const char *predecessor;
-    bool may, cut, has;
-    if (!step_is_done(r, STEP_GET_SRC_TABLE_SNAPSHOT, &cut, err) || !copy_has_capture(r, &has, err))
+    struct lock_attempts l = {0};
+    const char *text, *predecessor;
+    bool may;
+    if (!rebuild_fetch(r, "SELECT hologres.must_start_again($1)", &text, err))
         return false;
-    if (!cut || has)
+    if (text[0] != 't')
         return true;
     log_warning(r->job->task_id, "changes were not captured: starts again");
-    return job_begin(r->job, err) &&
-           rebuild_query(r, "SELECT hologres.start_again($1)", NULL, err) &&
-           job_commit_step(r->job, err) && read_state(r, &predecessor, &may, err);
+    while (!try_start_again(r, &l, err))
+        if (!lock_again(r, &l, err))
+            return false;
+    return read_state(r, &predecessor, &may, err);
 }
 
 static enum verdict copy(struct rebuild *r, struct err *err)
@@ -218,4 +229,7 @@ static void describe_failure(struct job *j, char *detail, size_t size)
 }
 
 const struct task_kind rebuild_task_kind = {
-    .category = "REBUILD", .run = run, .describe_failure = describe_failure};
+    .category = "REBUILD",
+    .run = run,
+    .describe_failure = describe_failure,
+    .care = "SELECT hologres.shed_logs()"};

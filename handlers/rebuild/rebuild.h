@@ -43,6 +43,7 @@ struct rebuild {
     unsigned max_lock_wait_s; /* attempts in all; 0: no limit */
     unsigned workers;         /* connections that copy and build at the same time */
     unsigned switch_rows;     /* a log shorter than this is left for the swap */
+    bool throttles;           /* rests while a replica is far behind */
     enum rebuild_step step;   /* that is under way; 0: none */
 };
 
@@ -121,6 +122,13 @@ bool lock_is_worth_it(struct rebuild *r, struct lock_attempts *l, struct err *er
 MUST_USE bool lock_tell(struct rebuild *r, struct err *err);
 /* lock_is_worth_it, lock_tell if it takes long, and the wait until the next attempt has a chance. */
 bool lock_again(struct rebuild *r, struct lock_attempts *l, struct err *err);
+
+/* --- replicas (throttle.c) ---------------------------------------------------------------------------- */
+
+/* *rested: a replica was too far behind, and a second has passed; the caller looks again before he works. */
+MUST_USE bool throttle_rest(struct rebuild *r, bool *rested, struct err *err);
+/* Until none is, or the run has to stop. */
+MUST_USE bool throttle_wait(struct rebuild *r, struct err *err);
 
 /* --- ways ------------------------------------------------------------------------------------------------ */
 

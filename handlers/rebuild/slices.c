@@ -113,7 +113,12 @@ static bool copy_slice(struct rebuild *r, struct slices *s, const char *number, 
 static bool take_slices(struct rebuild *r, struct pool *p, void *arg, struct err *err)
 {
     struct slices *s = arg;
+    bool rested;
     while (!atomic_load(&s->moved) && !pool_is_ending(p)) {
+        if (!throttle_rest(r, &rested, err))
+            return false;
+        if (rested)
+            continue;
         size_t i = atomic_fetch_add(&s->next, 1);
         if (i >= s->count)
             return true;

@@ -159,6 +159,13 @@ void database_doubt(struct database *d)
     pgresult_free(r);
 }
 
+void database_care(struct database *d, const char *sql)
+{
+    struct err err;
+    if (!pgclient_run(d->conn, sql, &err))
+        failed(d, sql, &err);
+}
+
 bool database_free_claim(struct database *d, const struct claim *claim, const char *crash)
 {
     char fencing[24];

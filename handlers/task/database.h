@@ -43,6 +43,8 @@ bool database_claim(struct database *d, const char *categories, const char *work
                     struct claim *out);
 /* Shortens the leases of owners whose connection is gone. */
 void database_doubt(struct database *d);
+/* Runs a statement of a task kind's (struct task_kind, care). */
+void database_care(struct database *d, const char *sql);
 /* A job process ended without settling its lease: frees the row at once; the server processes in it
  * stay for the successor to end. crash: how the process ended, counted; NULL: it was told to stop.
  * False: try again later. */

@@ -31,6 +31,7 @@
 
 #define WORKER_TURN_MS 1000
 #define WORKER_SCAN_MS 10000
+#define WORKER_CARE_MS 5000
 #define WORKER_DRAIN_MS 30000
 #define WORKER_AWAITED_SLOTS 4
 #define WORKER_FREE_MS 30000 /* then the lease has run out anyway */
@@ -47,6 +48,7 @@ struct worker {
     int config_fd;
     int signal_fd;
     int64_t scan_ms;  /* when to look for databases again */
+    int64_t care_ms;  /* when the kinds' next statements are due */
     int64_t drain_ms; /* 0: works; else when jobs that have not stopped are killed */
 };
 
@@ -97,6 +99,18 @@ static void doubt_leases(struct worker *w)
     for (size_t i = 0; i < w->databases.count; i++)
         if (database_is_ready(&w->databases.items[i], w->settings->service))
             database_doubt(&w->databases.items[i]);
+}
+
+static void care(struct worker *w)
+{
+    if (clock_ms() < w->care_ms)
+        return;
+    w->care_ms = clock_ms() + WORKER_CARE_MS;
+    for (size_t i = 0; i < w->databases.count; i++)
+        for (size_t k = 0; k < w->settings->kind_count; k++)
+            if (w->settings->kinds[k]->care != NULL &&
+                database_is_ready(&w->databases.items[i], w->settings->service))
+                database_care(&w->databases.items[i], w->settings->kinds[k]->care);
 }
 
 /* ---- starts ---------------------------------------------------------------------------------- */
@@ -230,6 +244,7 @@ static void turn(struct worker *w)
     free_claims(w);
     doubt_leases(w);
     fill_slots(w);
+    care(w);
     wait_for_news(w, WORKER_TURN_MS);
     take_signals(w);
 }

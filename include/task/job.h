@@ -121,6 +121,9 @@ struct task_kind {
     void (*describe_failure)(struct job *j, char *detail, size_t size);
     /* Somebody waits for its tasks: they run also when all slots are taken. */
     bool is_awaited;
+    /* A statement that workers run in each database every five seconds, whether or not a task runs; quick, and
+     * waits for no lock. NULL: none. */
+    const char *care;
 };
 
 #endif

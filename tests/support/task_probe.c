@@ -106,7 +106,8 @@ static void probe_describe(struct job *j, char *detail, size_t size)
     snprintf(detail, size, "{\"kind\": \"probe\"}");
 }
 
-static const struct task_kind probe = {"Probe", probe_run, probe_describe, false};
+static const struct task_kind probe = {
+    .category = "Probe", .run = probe_run, .describe_failure = probe_describe};
 static const struct task_kind *const kinds[] = {&probe};
 
 static int run_worker(const struct settings *s)

@@ -318,7 +318,8 @@ CREATE OR REPLACE FUNCTION hologres.own_settings()
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     VALUES ('workers', 1, 16, 2), ('slice_mb', 1, 65536, 32), ('switch_rows', 1, 100000, 200),
-           ('lock_timeout_ms', 1, 10000, 30), ('max_lock_wait_s', 0, 999999, 0)
+           ('lock_timeout_ms', 1, 10000, 30), ('max_lock_wait_s', 0, 999999, 0),
+           ('max_log_mb', 0, 999999, 10240), ('throttle_replica_lag_mb', 0, 999999, 0)
 $$;
 
 CREATE OR REPLACE FUNCTION hologres.own_setting(id text, name text) RETURNS integer
@@ -329,6 +330,10 @@ AS $$
       FROM pgveneer.task t, hologres.own_settings() s WHERE t.task_id = id AND s.name = own_setting.name
 $$;
 REVOKE ALL ON FUNCTION hologres.own_setting(text, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION hologres.can_see_replicas() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT pg_has_role(nspowner, 'pg_read_all_stats', 'USAGE') FROM pg_namespace WHERE nspname = 'pgveneer' $$;
 
 -- WITH (…) as an object: {"keep_source": true, "binlog_mode": true, "settings": {…}, "own": {…}}
 CREATE OR REPLACE FUNCTION hologres.read_options(list jsonb, OUT options jsonb, OUT problems hologres.problem[])
@@ -367,6 +372,10 @@ BEGIN
                     format('A number from %s to %s is needed.', own.smallest, own.largest))::hologres.problem;
             ELSE
                 options := jsonb_set(options, ARRAY['own', short], to_jsonb(value));
+            END IF;
+            IF short = 'throttle_replica_lag_mb' AND NOT hologres.can_see_replicas() THEN
+                problems := problems || ('42501', 'pgveneer''s service role cannot see how far replicas are behind',
+                    'An administrator has to grant it pg_monitor.')::hologres.problem;
             END IF;
         ELSIF name LIKE 'rebuild\_guc\_hg\_%' THEN
             RAISE NOTICE 'parameter "%" has no meaning here and is ignored', name;

@@ -8,7 +8,8 @@ CREATE OR REPLACE FUNCTION hologres.job_state(id text)
     RETURNS TABLE (relid oid, name text, owner text, strategy text, capture text, waits boolean,
                    resumed boolean, is_owner boolean, predecessor text, binlog boolean,
                    keep_source boolean, new_name text, cleaned boolean, lock_timeout_ms integer,
-                   max_lock_wait_s integer, workers integer, switch_rows integer, commits_late boolean)
+                   max_lock_wait_s integer, workers integer, switch_rows integer, commits_late boolean,
+                   throttles boolean)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT r.relid, hologres.qualified_name(r.relid), pg_get_userbyid(c.relowner), r.strategy,
@@ -22,7 +23,8 @@ AS $$
            hologres.qualified_name(r.new_relid), r.cleaned,
            hologres.own_setting(id, 'lock_timeout_ms'), hologres.own_setting(id, 'max_lock_wait_s'),
            hologres.own_setting(id, 'workers'), hologres.own_setting(id, 'switch_rows'),
-           coalesce(t.params #>> '{options,settings,synchronous_commit}', 'off') = 'off'
+           coalesce(t.params #>> '{options,settings,synchronous_commit}', 'off') = 'off',
+           hologres.own_setting(id, 'throttle_replica_lag_mb') > 0
       FROM hologres.rebuild r JOIN pgveneer.task t ON t.task_id = r.query_id
       LEFT JOIN pg_class c ON c.oid = r.relid
      WHERE r.query_id = id
