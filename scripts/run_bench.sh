@@ -9,5 +9,6 @@ python3 tests/bench/passthrough_bench.py
 python3 tests/bench/sync_bench.py "${ROWS:-5000000}"
 python3 tests/bench/rebuild_bench.py "${ROWS:-5000000}"
 python3 tests/bench/swap_bench.py
+python3 tests/bench/capture_bench.py
 python3 tests/bench/cursor_bench.py "${ROWS:-5000000}"
 python3 tests/bench/logs_bench.py
