@@ -487,8 +487,9 @@ $$;
 -- get_src_table_snapshot -----------------------------------------------------------------------------
 
 -- The log of changed keys and the functions that fill it. The functions belong to the service role and
--- hold no operator, so whoever writes to the table can do nothing with them but log a key. A row of
--- nulls says TRUNCATE. The table's owner reads and empties the log, and adds the keys of partitions that come and go.
+-- hold no operator but *<>, which compares bytes, whatever the type: so whoever writes to the table can do nothing
+-- with them but log a key. An update that changes the key logs both: asked here, since PostgreSQL compiles the
+-- WHEN of a trigger again for each statement, which costs as much as the rest. A row of nulls says TRUNCATE. The table's owner reads and empties the log, and adds the keys of partitions that come and go.
 CREATE OR REPLACE FUNCTION hologres.log_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -501,6 +502,7 @@ DECLARE
     new_key text;
     old_key text;
     nulls text;
+    body text;
 BEGIN
     SELECT string_agg(format('k%s %s', n, type), ', ' ORDER BY n),
            string_agg(format('NEW.%I', name), ', ' ORDER BY n),
@@ -508,17 +510,22 @@ BEGIN
       INTO columns, new_key, old_key, nulls FROM hologres.key_columns(rel, '[]');
     RETURN NEXT format('CREATE TABLE %s (%s) WITH (autovacuum_enabled = off)', log, columns);
     RETURN NEXT format('GRANT SELECT, INSERT, DELETE ON %s TO %s', log, owner);
-    FOREACH kind IN ARRAY '{new,old,truncate}'::text[] LOOP
+    FOREACH kind IN ARRAY '{new,old,update,truncate}'::text[] LOOP
+        body := format('INSERT INTO %s VALUES (%s);', log, CASE kind WHEN 'old' THEN old_key WHEN 'truncate' THEN nulls
+                                                           ELSE new_key END);
+        IF kind = 'update' THEN
+            body := format('IF (ROW(%s))::pg_catalog.record OPERATOR(pg_catalog.*<>) (ROW(%s))::pg_catalog.record THEN '
+                           'INSERT INTO %s VALUES (%s); END IF; %s', old_key, new_key, log, old_key, body);
+        END IF;
         RETURN NEXT format('CREATE FUNCTION %s_%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-            'AS %L', log, kind, format('BEGIN INSERT INTO %s VALUES (%s); RETURN NULL; END', log,
-                CASE kind WHEN 'new' THEN new_key WHEN 'old' THEN old_key ELSE nulls END));
+            'AS %L', log, kind, 'BEGIN ' || body || ' RETURN NULL; END');
         RETURN NEXT format('REVOKE ALL ON FUNCTION %s_%s() FROM PUBLIC', log, kind);
         -- a partition that he attaches gets the triggers
         RETURN NEXT format('GRANT EXECUTE ON FUNCTION %s_%s() TO %s', log, kind, owner);
     END LOOP;
 END $$;
 
--- The triggers. An update that changes the key logs both. *<> compares bytes, whatever the type.
+-- The triggers.
 CREATE OR REPLACE FUNCTION hologres.capture_statements(id text) RETURNS SETOF text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 AS $$
@@ -527,17 +534,13 @@ DECLARE
     target text := hologres.qualified_name(rel);
     name text := 'tmp_rebuild_' || id;
     log text := 'hologres.rebuild_log_' || id;
-    changed text := (SELECT format('(ROW(%s))::record OPERATOR(pg_catalog.*<>) (ROW(%s))::record',
-                                   string_agg(format('OLD.%I', k.name), ', ' ORDER BY n),
-                                   string_agg(format('NEW.%I', k.name), ', ' ORDER BY n))
-                       FROM hologres.key_columns(rel, '[]') k);
 BEGIN
-    RETURN NEXT format('CREATE TRIGGER %I AFTER INSERT OR UPDATE ON %s FOR EACH ROW '
+    RETURN NEXT format('CREATE TRIGGER %I AFTER INSERT ON %s FOR EACH ROW '
                        'EXECUTE FUNCTION %s_new()', name || '_1', target, log);
     RETURN NEXT format('CREATE TRIGGER %I AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s_old()',
                        name || '_2', target, log);
-    RETURN NEXT format('CREATE TRIGGER %I AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) '
-                       'EXECUTE FUNCTION %s_old()', name || '_3', target, changed, log);
+    RETURN NEXT format('CREATE TRIGGER %I AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s_update()',
+                       name || '_3', target, log);
     RETURN NEXT format('CREATE TRIGGER %I AFTER TRUNCATE ON %s EXECUTE FUNCTION %s_truncate()',
                        name || '_4', target, log);
     RETURN QUERY SELECT s FROM hologres.truncate_statements(id) s;
