@@ -44,6 +44,7 @@
 #define PAGE_BYTES 8192u
 
 #define MAX_VIEW_ROUNDS 3
+#define RELATIONS_MAX_BYTES ((size_t)CURSOR_PLAN_MAX_SCANS * 128)
 
 #define STAGES(X)                                                                                  \
     X(MARK)                                                                                        \
@@ -273,15 +274,17 @@ static bool divide(struct session *s, struct slice lines)
 static void on_safe(struct session *s)
 {
     struct cursor_parallel *p = parallel_of(s);
-    struct slice unsafe, bytes, lines, block, may_do;
+    struct slice unsafe, bytes, lines, block, may_do, partitions;
     if (!find(s, 0, &unsafe) || !slice_equals_cstr(unsafe, "f") || !find(s, 1, &bytes) ||
-        !find(s, 3, &block) || !slice_equals_cstr(block, "8192") || !find(s, 4, &may_do)) {
+        !find(s, 3, &block) || !slice_equals_cstr(block, "8192") || !find(s, 4, &may_do) ||
+        !find(s, 5, &partitions)) {
         undo(s);
         return;
     }
     const char *size = arena_copy(arena_of(s), bytes); /* with a NUL */
     uint64_t n = size == NULL ? 0 : strtoull(size, NULL, 10);
     p->is_possible = true;
+    p->has_partitions = slice_equals_cstr(partitions, "t");
     p->is_large = n >= s->group->shared->config->parallel_cursor_min_bytes;
     if (!p->is_large || !p->plan.is_divisible || !slice_equals_cstr(may_do, "t") ||
         !find(s, 2, &lines) || !divide(s, lines)) {
@@ -360,6 +363,7 @@ static bool copy_slices(struct session *s, struct endpoint_workers *w)
 static struct endpoint_workers *make_workers(struct session *s, struct slice snapshot)
 {
     struct cursors *c = s->vendor->cursors;
+    const struct cursor_parallel *p = parallel_of(s);
     struct endpoint_workers *w = calloc(1, sizeof *w);
     if (w == NULL)
         return NULL;
@@ -372,7 +376,10 @@ static struct endpoint_workers *make_workers(struct session *s, struct slice sna
             "%s",
             (int)snapshot.len, snapshot.data, c->run.settings) < 0)
         w->setup = NULL;
-    if (w->user != NULL && w->dbname != NULL && w->setup != NULL && copy_slices(s, w))
+    buf_init(&w->relations, RELATIONS_MAX_BYTES);
+    bool has_relations = !p->has_partitions || cursor_plan_write_relations(&p->plan, &w->relations);
+    if (w->user != NULL && w->dbname != NULL && w->setup != NULL && has_relations &&
+        copy_slices(s, w))
         return w;
     endpoint_workers_free(w);
     return NULL;

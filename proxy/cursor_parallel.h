@@ -21,6 +21,7 @@ struct cursor_parallel {
     bool is_possible;    /* a worker may read the whole of it */
     bool is_large;       /* and that is worth a connection */
     bool is_confirmed;   /* slices are exact */
+    bool has_partitions; /* of which there may be more when a worker comes */
     const char **tables; /* of the divided scans: names by which a query knows them */
     size_t table_count;
     bool is_one_table; /* or the partitions of one */

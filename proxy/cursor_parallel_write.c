@@ -83,7 +83,9 @@ const char *cursor_parallel_write_safe(struct arena *a, const struct cursor_plan
         "pg_catalog.pg_class p ON p.oid = pg_catalog.pg_partition_root(u.r)), "
         "pg_catalog.current_setting('block_size'), EXISTS (SELECT FROM pg_catalog.pg_language l "
         "WHERE l.lanname = 'plpgsql' AND pg_catalog.has_language_privilege(l.oid, "
-        "'USAGE')), pg_catalog.set_config('max_parallel_workers_per_gather', '0', true)");
+        "'USAGE')), EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = ANY (");
+    put_relations(&b, p, false);
+    buf_append_cstr(&b, ")), pg_catalog.set_config('max_parallel_workers_per_gather', '0', true)");
     const char *sql = buf_cstr(&b);
     const char *text = sql == NULL ? NULL : arena_copy_cstr(a, sql);
     buf_fini(&b);

@@ -13,8 +13,8 @@
 #define CURSOR_PARALLEL_EXPLAIN "EXPLAIN (FORMAT JSON, VERBOSE, COSTS OFF) "
 
 /* Columns: unsafe?; bytes of all tables; of each divided scan a line "pages root name", pages -1 where it
- * is no plain table, and the name by which a query knows it; size of a page; may DO be used? $1: the
- * plan. Functions and operators of users count by their names in the plan's text, temporary objects by
+ * is no plain table, and the name by which a query knows it; size of a page; may DO be used?; are
+ * there partitions? $1: the plan. Functions and operators of users count by their names in the plan's text, temporary objects by
  * theirs in the query's too, as not all of it is in the plan: one too many costs an endpoint, no more.
  * The last column is there for what it does: without it this statement would be divided among
  * parallel workers itself, which take fifty times its time to start. */

@@ -188,6 +188,41 @@ bool cursor_plan_is_personal(struct slice json)
     return false;
 }
 
+/* ---- relations ---- */
+
+/* Each has a NUL in front and behind, which no name has. */
+bool cursor_plan_write_relations(const struct cursor_plan *p, struct buf *out)
+{
+    buf_append_byte(out, '\0');
+    for (size_t i = 0; i < p->scan_count; i++) {
+        buf_append_cstr(out, p->scans[i].relation);
+        buf_append_byte(out, '\0');
+    }
+    return !out->failed;
+}
+
+static bool has_name(struct slice relations, const char *name)
+{
+    size_t n = strlen(name) + 1; /* with the NUL behind it */
+    const char *at = relations.data, *end = at + relations.len;
+    while ((at = memmem(at, (size_t)(end - at), name, n)) != NULL) {
+        if (at > relations.data && at[-1] == '\0')
+            return true;
+        at++;
+    }
+    return false;
+}
+
+bool cursor_plan_is_within(const struct cursor_plan *p, struct slice relations)
+{
+    for (size_t i = 0; i < p->scan_count; i++)
+        if (!has_name(relations, p->scans[i].relation))
+            return false;
+    return true;
+}
+
+/* ---- slices ---- */
+
 static bool is_range(const struct cursor_plan_scan *s)
 {
     return s->tid_cond != NULL && strcmp(s->type, "Tid Range Scan") == 0;

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/slice.h"
 
 #define CURSOR_PLAN_MAX_SCANS 1024
@@ -33,6 +34,10 @@ struct cursor_plan {
 MUST_USE bool cursor_plan_read(struct arena *a, struct slice json, struct cursor_plan *out);
 /* Does the plan's text name anything that another session would see otherwise? */
 bool cursor_plan_is_personal(struct slice json);
+/* The names of the relations, for cursor_plan_is_within: of tables that have partitions. */
+MUST_USE bool cursor_plan_write_relations(const struct cursor_plan *p, struct buf *out);
+/* Reads the plan only relations of those? */
+bool cursor_plan_is_within(const struct cursor_plan *p, struct slice relations);
 /* Do the same scans of `slice`, and no others, read a range of pages? */
 bool cursor_plan_confirms(const struct cursor_plan *whole, const struct cursor_plan *slice);
 

@@ -101,6 +101,7 @@ void endpoint_workers_free(struct endpoint_workers *w)
     for (unsigned i = 0; w->slices != NULL && i < w->count; i++)
         free(w->slices[i]);
     free(w->slices);
+    buf_fini(&w->relations);
     free(w->setup);
     free(w->user);
     free(w->dbname);

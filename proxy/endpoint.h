@@ -100,6 +100,7 @@ struct endpoint_workers {
     char *setup;   /* statements that make the connection's transaction like the declaring one */
     char **slices; /* queries, one an endpoint */
     unsigned count;
+    struct buf relations; /* that the query reads (cursor_plan.h); empty: they cannot change */
 };
 
 struct endpoint_cursor {

@@ -1,6 +1,6 @@
 /* A worker's connection:
  *
- *   LOGIN --> SETUP --> DECLARE --> IDLE <--> [ENCODING] BUSY        any state --> LOST
+ *   LOGIN --> SETUP --> DECLARE --> [VERIFY] --> IDLE <--> [ENCODING] BUSY       any state --> LOST
  *
  * Login and setup are a control connection's (control_conn.h). Then the socket is taken over, since rows
  * must stream: they go on as they come, through no memory of ours, and the socket rests while their
@@ -9,6 +9,10 @@
  * Rows in text format come by Execute on the portal of the declared cursor, which streams. FETCH ALL
  * would first write the whole result into a temporary file. Other formats need FETCH, whose Bind names
  * them; it is asked for in portions.
+ *
+ * The snapshot does not hold back ATTACH PARTITION of others: what is planned later reads the new partition's
+ * old rows too, one endpoint so, another one not. So a query that reads partitions is explained once
+ * more behind its DECLARE, and refused if it reads what the declaring session's plan did not.
  *
  * A request that comes before the connection is ready waits. The query is sent in the encoding of the
  * declaring session, since the text is the client's; then the rows' encoding is set. */
@@ -25,6 +29,7 @@
 #include "cancel.h"
 #include "conn.h"
 #include "control_conn.h"
+#include "cursor_plan.h"
 #include "endpoint.h"
 #include "relay.h"
 
@@ -37,6 +42,7 @@
     X(LOGIN, "logs in")                                                                            \
     X(SETUP, "takes the snapshot and the settings")                                                \
     X(DECLARE, "declares its cursor")                                                              \
+    X(VERIFY, "looks whether it reads the same tables")                                            \
     X(IDLE, "takes a request")                                                                     \
     X(ENCODING, "changes the encoding of the rows")                                                \
     X(BUSY, "rows are coming")                                                                     \
@@ -293,18 +299,33 @@ static void on_control_ready(void *owner)
     control_conn_send_script(w->control, slice_cstr(w->endpoint->cursor->workers->setup), &w->rows);
 }
 
-static void send_declare(struct retrieve_worker *w)
+static void send_query(struct retrieve_worker *w, enum worker_state next, const char *before)
 {
     const char *query = w->endpoint->cursor->workers->slices[w->endpoint->number];
     struct buf sql;
-    w->state = WORKER_DECLARE;
+    w->state = next;
     buf_init(&sql, strlen(query) + 256);
-    buf_append_cstr(&sql, "DECLARE " CURSOR " NO SCROLL CURSOR FOR ");
+    buf_append_cstr(&sql, before);
     if (buf_append_cstr(&sql, query))
         control_conn_send_script(w->control, buf_slice(&sql), &w->rows);
     else
         lose_memory(w);
     buf_fini(&sql);
+}
+
+/* Does the plan, the only value, read the tables of the declaring session's? */
+static bool is_as_declared(struct retrieve_worker *w)
+{
+    const struct buf *relations = &w->endpoint->cursor->workers->relations;
+    struct cursor_plan plan;
+    struct wire_reader r;
+    struct arena a;
+    arena_init(&a, 0);
+    wire_reader_init(&r, buf_slice(&w->rows.values));
+    bool is = cursor_plan_read(&a, wire_get_value(&r).bytes, &plan) &&
+              cursor_plan_is_within(&plan, buf_slice(relations));
+    arena_fini(&a);
+    return is;
 }
 
 static void take_over(struct retrieve_worker *w)
@@ -320,12 +341,23 @@ static void take_over(struct retrieve_worker *w)
 static void on_control_done(void *owner, const struct err *err)
 {
     struct retrieve_worker *w = owner;
-    if (err != NULL)
+    struct err changed;
+    if (err != NULL) {
         lose(w, err);
-    else if (w->state == WORKER_SETUP)
-        send_declare(w);
-    else
+    } else if (w->state == WORKER_SETUP) {
+        send_query(w, WORKER_DECLARE, "DECLARE " CURSOR " NO SCROLL CURSOR FOR ");
+    } else if (w->state == WORKER_DECLARE &&
+               buf_length(&w->endpoint->cursor->workers->relations) > 0) {
+        buf_clear(&w->rows.values);
+        send_query(w, WORKER_VERIFY, "EXPLAIN (FORMAT JSON, COSTS OFF) ");
+    } else if (w->state == WORKER_VERIFY && !is_as_declared(w)) {
+        err_set(&changed, SQLSTATE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "a table of the parallel retrieve cursor has got a new partition");
+        err_hint(&changed, "Declare the cursor again.");
+        lose(w, &changed);
+    } else {
         take_over(w);
+    }
 }
 
 static void on_control_lost(void *owner, const struct err *err)
@@ -391,7 +423,8 @@ void retrieve_worker_cancel(struct retrieve_worker *w)
     struct wire_cancel m = {w->pid, slice_of(w->key, w->key_bytes)};
     if (w->control != NULL)
         control_conn_cancel(w->control);
-    else if (w->state == WORKER_BUSY && !cancel_send(w->loop, w->target, &m, ignore_done, NULL))
+    else if ((w->state == WORKER_BUSY || w->state == WORKER_ENCODING) &&
+             !cancel_send(w->loop, w->target, &m, ignore_done, NULL))
         log_warning("cursor", "out of memory: the request to cancel a worker was not sent");
 }
 
@@ -401,7 +434,7 @@ void retrieve_worker_close(struct retrieve_worker *w)
         return;
     w->is_closed = true;
     relay_stop(&w->down);
-    if (w->state == WORKER_BUSY || w->state == WORKER_SETUP || w->state == WORKER_DECLARE)
+    if (w->state != WORKER_IDLE)
         retrieve_worker_cancel(w);
     control_conn_free(w->control);
     w->control = NULL;

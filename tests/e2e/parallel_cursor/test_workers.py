@@ -202,6 +202,24 @@ with Cluster(superuser_service=True) as c:
         equal(sorted(rows) == sorted(want), True, "as it was")
         equal(d.error("PREPARE TRANSACTION 'x'")["C"], "0A000", "a snapshot was exported")
 
+    @scenario("a partition that is attached later: who would read it is refused")
+    def _(d):
+        c.direct.sql("CREATE TABLE late AS SELECT a + 200000 AS a, b FROM big; CREATE TABLE grown (a int, b text) PARTITION BY RANGE (a); "
+                     "CREATE TABLE grown1 PARTITION OF grown FOR VALUES FROM (0) TO (100000); INSERT INTO grown SELECT a, b FROM big WHERE a > 0; ANALYZE grown, late")
+        for query, endpoints in [("SELECT a FROM grown", 4), ("SELECT count(*) FROM grown", 1)]:
+            d.run("ROLLBACK; BEGIN"); equal(declare(d, query), endpoints, query); equal(declare(d, "SELECT a FROM grown WHERE a < 5000", "pruned"), 4, "beside")
+            with d.retriever() as r:
+                first = len(r.rows("RETRIEVE 1 FROM ENDPOINT c_1")) if endpoints > 1 else 0
+                c.direct.sql("ALTER TABLE grown ATTACH PARTITION late FOR VALUES FROM (200000) TO (300000)")
+                e = r.error(f"RETRIEVE ALL FROM ENDPOINT c_{1 + first}")
+                equal((e["C"], e["H"]), ("55000", "Declare the cursor again."), str(e))
+                r.rows("RETRIEVE ALL FROM ENDPOINT pruned_1")
+                if first:
+                    r.rows("RETRIEVE ALL FROM ENDPOINT c_1")
+            equal(d.error(f"CHECK {PRC} c")["C"], "55000", "CHECK")
+            d.run("ROLLBACK; BEGIN"); same(d, query, endpoints)
+            d.run("ROLLBACK"); c.direct.sql("ALTER TABLE grown DETACH PARTITION late"); d.run("BEGIN")
+
     @scenario("own rows that are not committed, temporary tables, savepoints: one endpoint, right rows")
     def _(d):
         d.run("INSERT INTO big VALUES (-1, 'mine')"); same(d, "SELECT * FROM big WHERE a < 100", 1)

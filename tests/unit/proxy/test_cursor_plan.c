@@ -82,6 +82,34 @@ static void test_divisible(void **state)
     assert_false(cursor_plan_is_personal(slice_cstr("\"(a + b)\"")));
 }
 
+static void test_relations(void **state)
+{
+    static const struct {
+        const char *json;
+        bool within;
+    } rows[] = {
+        {GATHER(SCAN("Seq Scan", "true", "part1", "p_1", "")), true},
+        {GATHER(SCAN("Tid Range Scan", "false", "t", "x", "")), true},
+        {GATHER(SCAN("Seq Scan", "true", "part", "p", "")), false},
+        {GATHER(SCAN("Seq Scan", "true", "art1", "p", "")), false},
+        {GATHER(SCAN("Seq Scan", "true", "t", "t", "") "," SCAN("Seq Scan", "true", "part2", "p_2",
+                                                                "")),
+         false},
+        {"[{\"Plan\": {\"Node Type\": \"Result\"}}]", true},
+    };
+    (void)state;
+    struct cursor_plan whole = read(GATHER(APPEND(
+        SCAN("Seq Scan", "true", "part1", "p_1", "") "," SCAN("Seq Scan", "true", "t", "t", ""))));
+    struct buf names;
+    buf_init(&names, 1024);
+    assert_true(cursor_plan_write_relations(&whole, &names));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cursor_plan p = read(rows[i].json);
+        assert_int_equal(cursor_plan_is_within(&p, buf_slice(&names)), rows[i].within);
+    }
+    buf_fini(&names);
+}
+
 static void test_confirms(void **state)
 {
     (void)state;
@@ -123,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_divisible),
+        cmocka_unit_test(test_relations),
         cmocka_unit_test(test_confirms),
         cmocka_unit_test(test_divide),
     };
