@@ -505,6 +505,11 @@ void control_conn_free(struct control_conn *c)
         destroy(c);
 }
 
+uint32_t control_conn_pid(const struct control_conn *c)
+{
+    return c->backend_pid;
+}
+
 struct conn *control_conn_release(struct control_conn *c, uint32_t *pid, char key[256],
                                   size_t *key_bytes)
 {

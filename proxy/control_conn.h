@@ -59,6 +59,9 @@ void control_conn_free(struct control_conn *c);
  * itself. */
 void control_conn_cancel(const struct control_conn *c);
 
+/* Of the server process. */
+uint32_t control_conn_pid(const struct control_conn *c);
+
 /* Gives the connection itself away, which must be idle: it is the caller's now, without owner. *key: of
  * the server process. The rest is freed. */
 struct conn *control_conn_release(struct control_conn *c, uint32_t *pid, char key[256],

@@ -128,6 +128,8 @@ struct endpoint {
     struct endpoint_party *receiver; /* a reference; NULL: nobody has touched it */
     bool is_withdrawn;               /* the cursor is gone, or the endpoint was taken away */
     uint32_t worker_pid;             /* server process that reads it; 0: none */
+    bool worker_reads;               /* it has declared its cursor */
+    unsigned worker_looks;           /* how often it was seen that it has not */
     struct err failure;              /* of RELEASED, for CHECK */
     struct list link;                /* in the declarer's list */
 };
@@ -170,6 +172,9 @@ MUST_USE bool endpoint_check(struct endpoint_registry *r, struct endpoint_declar
                              const char *cursor, bool *exists, bool *finished, struct err *err);
 /* Does a worker read from the declarer's cursors? */
 bool endpoint_has_workers(struct endpoint_registry *r, struct endpoint_declarer *d);
+/* Workers that have not declared their cursors in the last `looks` calls. Their number. */
+size_t endpoint_find_stuck(struct endpoint_registry *r, struct endpoint_declarer *d, unsigned looks,
+                           uint32_t *pids, size_t max);
 /* Takes away the endpoints of the declarer that these server processes read. Their number. */
 size_t endpoint_expel(struct endpoint_registry *r, struct endpoint_declarer *d,
                       const uint32_t *pids, size_t count);
@@ -203,8 +208,8 @@ MUST_USE bool endpoint_attach(struct endpoint_registry *r, struct endpoint_decla
 void endpoint_detach(struct endpoint *e, bool finished);
 /* The RETRIEVE failed: RELEASED; err is what CHECK tells. */
 void endpoint_release(struct endpoint *e, const struct err *err);
-/* Which server process reads it now; 0: none. */
-void endpoint_set_worker(struct endpoint *e, uint32_t pid);
+/* Which server process reads it now, or is about to; 0: none. */
+void endpoint_set_worker(struct endpoint *e, uint32_t pid, bool reads);
 /* Places for workers' connections; max_user and max: 0: no limit. False: none is free. */
 MUST_USE bool endpoint_take_place(struct endpoint_registry *r, const char *user, unsigned max_user,
                                   unsigned max);

@@ -14,10 +14,12 @@ struct user_places {
     char user[ENDPOINT_NAME_BYTES];
 };
 
-void endpoint_set_worker(struct endpoint *e, uint32_t pid)
+void endpoint_set_worker(struct endpoint *e, uint32_t pid, bool reads)
 {
     endpoint_lock(e->registry);
     e->worker_pid = pid;
+    e->worker_reads = reads;
+    e->worker_looks = 0;
     endpoint_unlock(e->registry);
 }
 
@@ -29,6 +31,20 @@ bool endpoint_has_workers(struct endpoint_registry *r, struct endpoint_declarer 
         has = has || LIST_ENTRY(link, struct endpoint, link)->worker_pid != 0;
     endpoint_unlock(r);
     return has;
+}
+
+size_t endpoint_find_stuck(struct endpoint_registry *r, struct endpoint_declarer *d, unsigned looks,
+                           uint32_t *pids, size_t max)
+{
+    size_t n = 0;
+    endpoint_lock(r);
+    for (ENDPOINT_EACH(&d->endpoints, link, next)) {
+        struct endpoint *e = LIST_ENTRY(link, struct endpoint, link);
+        if (e->worker_pid != 0 && !e->worker_reads && ++e->worker_looks >= looks && n < max)
+            pids[n++] = e->worker_pid;
+    }
+    endpoint_unlock(r);
+    return n;
 }
 
 static bool is_among(uint32_t pid, const uint32_t *pids, size_t count)
@@ -50,8 +66,13 @@ size_t endpoint_expel(struct endpoint_registry *r, struct endpoint_declarer *d,
             continue;
         e->is_withdrawn = true;
         e->state = ENDPOINT_RELEASED;
-        err_set(&e->failure, SQLSTATE_QUERY_CANCELED,
-                "the endpoint was released because it blocked a statement of its own session");
+        if (e->worker_reads)
+            err_set(&e->failure, SQLSTATE_QUERY_CANCELED,
+                    "the endpoint was released because it blocked a statement of its own session");
+        else
+            err_set(
+                &e->failure, SQLSTATE_LOCK_NOT_AVAILABLE,
+                "the endpoint was released because it waited for a lock behind its own session");
         if (e->receiver != NULL)
             endpoint_wake(e->receiver); /* posts mail and returns */
         n++;

@@ -55,7 +55,7 @@ static void drop_worker(struct retrieve_attached *a)
         return;
     retrieve_worker_close(a->worker);
     a->worker = NULL;
-    endpoint_set_worker(a->endpoint, 0);
+    endpoint_set_worker(a->endpoint, 0, false);
     endpoint_give_place(a->endpoint->registry, a->endpoint->declarer->user);
 }
 

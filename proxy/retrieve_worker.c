@@ -296,6 +296,7 @@ static void on_control_ready(void *owner)
 {
     struct retrieve_worker *w = owner;
     w->state = WORKER_SETUP;
+    endpoint_set_worker(w->endpoint, control_conn_pid(w->control), false);
     control_conn_send_script(w->control, slice_cstr(w->endpoint->cursor->workers->setup), &w->rows);
 }
 
@@ -333,7 +334,7 @@ static void take_over(struct retrieve_worker *w)
     w->conn = control_conn_release(w->control, &w->pid, w->key, &w->key_bytes);
     w->control = NULL;
     conn_set_owner(w->conn, &conn_events, w);
-    endpoint_set_worker(w->endpoint, w->pid);
+    endpoint_set_worker(w->endpoint, w->pid, true);
     w->state = WORKER_IDLE;
     start(w);
 }

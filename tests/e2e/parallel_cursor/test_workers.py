@@ -10,7 +10,7 @@ import time
 
 from cluster import Cluster, Endpoint, Scenarios, equal, wait_until
 from cursors import Declarer
-from rawpg import B, D, E, P, Q, S, fields, one_cancel, values
+from rawpg import B, D, E, P, Q, Raw, S, fields, one_cancel, values
 
 s = Scenarios("parallel_cursor/workers")
 SANITIZED = "san" in os.environ.get("PGVENEER_BUILD", "")
@@ -334,6 +334,26 @@ with Cluster(superuser_service=True) as c:
             e = d.error("TRUNCATE big")
             equal((e["C"], "being used by active queries in this session" in e["M"]), ("55006", True), str(e))
             equal(fields(dict(r.until_ready())["E"])["C"], "XX000", "the reader hears it")
+
+    @scenario("workers that wait for a lock of their own session, or behind one who waits for it")
+    def _(d):
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        for how in ["own", "queue"]:
+            d.run("ROLLBACK; BEGIN"); equal(declare(d, "SELECT a FROM big"), 4, "divided")
+            if how == "own":
+                d.run("LOCK TABLE big")
+            else:
+                other = Raw(c.direct.host, c.direct.port, "app", "app", "app"); other.login(); other.send(Q("ALTER TABLE big ALTER b SET STATISTICS 7; ALTER TABLE big SET (fillfactor = 90); LOCK TABLE big"))
+                wait_until(lambda: c.direct.sql(waiting, user="postgres") == "1", "it waits for the cursor")
+            with d.retriever() as r:
+                r.send(Q("RETRIEVE ALL FROM ENDPOINT c_1"))
+                e = d.error(f"CHECK {PRC} c")
+                equal((e["C"], "behind its own session" in e["M"]), ("55P03", True), str(e))
+                equal(fields(dict(r.until_ready())["E"])["C"], "XX000", "the reader hears it")
+            d.run("ROLLBACK")
+            if how == "queue":
+                equal([k for k, _ in other.until_ready()][-1], "Z", "the other one goes on"); other.close()
+            d.run("BEGIN")
 
     @s.scenario("a reader that is slow: the proxy keeps within 16 MiB, and the server waits for it")
     def _():
