@@ -112,12 +112,12 @@ struct wire_value wire_get_value(struct wire_reader *r)
     return (struct wire_value){.bytes = wire_get_bytes(r, length)};
 }
 
+/* Without a reader: it is called for each row of every result. */
 bool wire_read_header(const char *bytes, struct wire_header *h)
 {
-    struct wire_reader r;
-    wire_reader_init(&r, slice_of(bytes, WIRE_HEADER_BYTES));
-    h->type = (char)wire_get_byte(&r);
-    uint32_t length = wire_get_u32(&r);
+    const unsigned char *p = (const unsigned char *)bytes;
+    uint32_t length = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
+    h->type = bytes[0];
     h->body_bytes = length - 4;
     return length >= 4 && length <= MAX_MESSAGE_BYTES;
 }

@@ -10,6 +10,9 @@
  * would first write the whole result into a temporary file. Other formats need FETCH, whose Bind names
  * them; it is asked for in portions.
  *
+ * Rows are passed on without a look at each: how many they were stands in the tag behind them, or is what was
+ * asked for, where the portal has more.
+ *
  * The snapshot does not hold back ATTACH PARTITION of others: what is planned later reads the new partition's
  * old rows too, one endpoint so, another one not. So a query that reads partitions is explained once
  * more behind its DECLARE, and refused if it reads what the declaring session's plan did not.
@@ -132,7 +135,9 @@ static bool is_text(const struct retrieve_worker *w)
 
 static void send_execute(struct retrieve_worker *w)
 {
-    uint32_t max = w->left > INT32_MAX ? 0 : (uint32_t)w->left;
+    uint32_t max = w->left < INT32_MAX ? (uint32_t)w->left : INT32_MAX;
+    if (w->left == UINT64_MAX)
+        max = 0;
     w->portion = max == 0 ? UINT64_MAX : max;
     send_out(w, wire_write_execute(&w->out, slice_cstr(CURSOR), max) &&
                     wire_write_empty(&w->out, 'S'));
@@ -214,6 +219,7 @@ static void on_ready(struct retrieve_worker *w)
         return;
     }
     bool ended = w->portion_rows < w->portion;
+    w->count += w->portion_rows;
     w->left -= w->left == UINT64_MAX ? 0 : w->portion_rows;
     if (ended || w->left == 0)
         done(w, ended, NULL);
@@ -221,25 +227,38 @@ static void on_ready(struct retrieve_worker *w)
         send_portion(w);
 }
 
+static const uint8_t plain_down[256] = {['D'] = 1};
+
 static enum relay_verdict on_header(void *owner, struct wire_header h)
 {
-    struct retrieve_worker *w = owner;
-    if (h.type == 'D' && w->state == WORKER_BUSY) {
-        w->count++;
-        w->portion_rows++;
-        return RELAY_PASS;
-    }
-    if ((h.type == 'E' || h.type == 'Z') && h.body_bytes <= ERROR_MAX_BYTES)
-        return RELAY_WHOLE;
-    return RELAY_DROP;
+    (void)owner;
+    return strchr("CEZs", h.type) != NULL && h.body_bytes <= ERROR_MAX_BYTES ? RELAY_WHOLE
+                                                                             : RELAY_DROP;
+}
+
+/* SELECT n, of the portal; FETCH n. */
+static uint64_t read_rows(struct slice body)
+{
+    struct wire_reader r;
+    struct wire_command_complete m;
+    wire_reader_init(&r, body);
+    if (!wire_read_command_complete(&r, &m))
+        return 0;
+    const char *space = strchr(m.tag.data, ' ');
+    return space == NULL ? 0 : strtoull(space, NULL, 10);
 }
 
 static enum relay_verdict on_message(void *owner, struct wire_header h, char *message)
 {
     struct retrieve_worker *w = owner;
+    struct slice body = slice_of(message + WIRE_HEADER_BYTES, h.body_bytes);
     relay_flush(&w->down);
     if (h.type == 'E' && buf_length(&w->error) == 0)
-        buf_append(&w->error, message + WIRE_HEADER_BYTES, h.body_bytes);
+        buf_append_slice(&w->error, body);
+    if (h.type == 'C' && w->state == WORKER_BUSY)
+        w->portion_rows = read_rows(body);
+    if (h.type == 's')
+        w->portion_rows = w->portion;
     if (h.type == 'Z' && w->state != WORKER_LOST)
         on_ready(w);
     return RELAY_DROP;
@@ -396,7 +415,7 @@ struct retrieve_worker *retrieve_worker_open(struct loop *l, const struct conn_t
     w->events = events;
     w->owner = owner;
     loop_task_init(&w->release, on_release);
-    relay_init(&w->down, &down_events, w, NULL);
+    relay_init(&w->down, &down_events, w, plain_down);
     buf_init(&w->rows.values, CONTROL_CONN_MAX_RESULT_BYTES);
     buf_init(&w->out, MESSAGE_MAX_BYTES);
     buf_init(&w->formats, 65536 * 2);
