@@ -44,14 +44,16 @@ static const char sql_claim[] =
     "  FROM due, pg_catalog.pg_stat_activity a"
     " WHERE t.task_id = due.task_id AND a.pid = pg_catalog.pg_backend_pid()"
     " RETURNING t.task_id, t.fencing";
-/* The rows are compared again when they are locked: a holder that came back is left alone. */
+/* The rows are compared again when they are locked: a holder that came back is left alone. A process of another
+ * login shows its pid alone: it is believed. */
 static const char sql_doubt[] =
     "WITH dead AS MATERIALIZED ("
     "  SELECT task_id, holder_fencing, holder_pid, holder_start FROM pgveneer.task"
     "   WHERE lease_until > pg_catalog.clock_timestamp() + interval '1.5 seconds'"
     "     AND holder_fencing = fencing AND NOT EXISTS ("
     "         SELECT FROM pg_catalog.pg_stat_activity a"
-    "          WHERE a.pid = holder_pid AND a.backend_start = holder_start)),"
+    "          WHERE a.pid = holder_pid"
+    "            AND (a.backend_start = holder_start OR a.backend_start IS NULL))),"
     "doubted AS ("
     "  SELECT t.task_id FROM pgveneer.task t JOIN dead d"
     "    ON (t.task_id, t.fencing, t.holder_fencing, t.holder_pid, t.holder_start)"

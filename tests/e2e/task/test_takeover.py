@@ -85,6 +85,26 @@ def all_scenarios(e):
         w.stop()
         other.stop()
 
+    @s.scenario("workers of another login do not see whose connection it is, and leave it alone")
+    def _():
+        e.sql("CREATE ROLE partner LOGIN PASSWORD 'partner' IN ROLE service", user="postgres")
+        login = f"host=127.0.0.1 port={c.postgres.port} user=partner password=partner"
+        w = e.worker("partner", service=login)
+        go = c.folder / "go3"
+        e.task("theirs", answer=f"file:{go}")
+        e.wait("theirs", "work_pid IS NOT NULL")
+        other = e.worker("looks")
+        lease = e.get("theirs", "lease_until")
+        for _ in range(2):
+            e.wait("theirs", f"lease_until > '{lease}'::timestamptz + interval '3 seconds'")  # a heartbeat
+            lease = e.get("theirs", "lease_until")
+        go.touch()
+        e.wait("theirs", "end_time IS NOT NULL")
+        equal(e.get("theirs", "fencing, failure_times, crash_times"), "1|0|0")
+        assert "is gone" not in other.log_text(), "nobody is doubted"
+        w.stop()
+        other.stop()
+
     @s.scenario("kill -9 of a job: its own worker goes on at once and ends the server process")
     def _():
         w = e.worker("stays")
