@@ -209,7 +209,7 @@ def report(name, marks):
 
 def run_clients(names):
     results, failed, missing = {}, 0, []
-    with Cluster() as c:
+    with Cluster(rounds=4096) as c:
         c.start_proxy("run", databases="app")
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             work = {name: pool.submit(judge_client, c, name) for name in names}

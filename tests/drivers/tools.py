@@ -130,7 +130,7 @@ def logical(s, c, folder):
 def run():
     """Number of failures."""
     s = Scenarios("tools")
-    with Cluster(settings=SETTINGS) as c:
+    with Cluster(settings=SETTINGS, rounds=4096) as c:
         c.start_proxy("proxy")
         with tempfile.TemporaryDirectory(dir=c.folder) as folder:
             os.chmod(folder, 0o755)

@@ -303,27 +303,27 @@ class Pgveneer:
         return (self.folder / f"{self.name}.log").read_text(errors="replace")
 
 
-def scram_verifier(password):
-    """What pg_authid holds, of one round: thousands of logins do not pay for 4096 rounds each."""
+def scram_verifier(password, rounds):
+    """What pg_authid holds."""
     salt = b"0123456789abcdef"
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
     key = hmac.digest(salted, b"Client Key", "sha256")
     parts = [salt, hashlib.sha256(key).digest(), hmac.digest(salted, b"Server Key", "sha256")]
-    return "SCRAM-SHA-256$1:{}${}:{}".format(*[base64.b64encode(p).decode() for p in parts])
+    return "SCRAM-SHA-256${}:{}${}:{}".format(rounds, *[base64.b64encode(p).decode() for p in parts])
 
 
-def prepared_data(auth, superuser_service, version):
+def prepared_data(auth, superuser_service, version, rounds):
     """A data folder with the roles and databases, made once for all tests of a build: a copy of it takes a
     tenth of the CPU of initdb."""
     server = pathlib.Path(pg_bin("postgres", version))
-    depends = (str(server), server.stat().st_mtime_ns, auth, superuser_service, pathlib.Path(__file__).read_text())
+    depends = (str(server), server.stat().st_mtime_ns, auth, superuser_service, rounds, pathlib.Path(__file__).read_text())
     folder = build_dir() / "clusters"
     folder.mkdir(exist_ok=True)
     prepared = folder / hashlib.sha256(repr(depends).encode()).hexdigest()[:16]
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not prepared.exists():
-            with Cluster(auth, superuser_service, version=version, prepared=False) as c:
+            with Cluster(auth, superuser_service, version=version, prepared=False, rounds=rounds) as c:
                 c.postgres.stop()
                 copy_folder(c.postgres.data, folder / "new")
             (folder / "new").rename(prepared)
@@ -344,11 +344,14 @@ class Cluster:
     version           18: the server of scripts/fetch_postgresql18.sh; else the newest installed one, or what
                       PGVENEER_TEST_PG says
     prepared          False: initdb makes the data folder, not a copy
+    rounds            of SCRAM. One: thousands of logins do not pay for 4096 each; pgjdbc and others refuse fewer
     .direct .proxy    Endpoints; .folder a scratch folder that postgres can read and write
     """
 
-    def __init__(self, auth="scram-sha-256", superuser_service=False, settings=(), version=None, prepared=True):
+    def __init__(self, auth="scram-sha-256", superuser_service=False, settings=(), version=None, prepared=True,
+                 rounds=1):
         self.prepared = prepared
+        self.rounds = rounds
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pgveneer-test-"))
         self.folder.chmod(0o755)
         if os.getuid() == 0:
@@ -365,7 +368,7 @@ class Cluster:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
         try:
             if self.prepared:
-                copy_folder(prepared_data(self.postgres.method(), self.superuser_service, self.postgres.version),
+                copy_folder(prepared_data(self.postgres.method(), self.superuser_service, self.postgres.version, self.rounds),
                             self.postgres.data)
             else:
                 self.postgres.init()
@@ -383,7 +386,7 @@ class Cluster:
 
     def create_roles(self):
         rights = "SUPERUSER" if self.superuser_service else "NOSUPERUSER"
-        passwords = {name: name if self.postgres.method() == "md5" else scram_verifier(name)
+        passwords = {name: name if self.postgres.method() == "md5" else scram_verifier(name, self.rounds)
                      for name in ("postgres", "app", "service")}
         self.direct.sql(f"""
             ALTER ROLE postgres PASSWORD '{passwords["postgres"]}';

@@ -28,7 +28,7 @@ INSERT INTO public.in_cdl SELECT i, 'from CDL' FROM generate_series(1, 5) i;
 
 class Seed:
     def __init__(self):
-        self.cluster = Cluster()
+        self.cluster = Cluster(rounds=4096)
 
     def __enter__(self):
         self.cluster.__enter__()

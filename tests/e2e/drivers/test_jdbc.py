@@ -19,7 +19,7 @@ def url(endpoint):
 
 
 def main():
-    with Cluster() as c:
+    with Cluster(rounds=4096) as c:
         c.start_proxy("proxy")
         failed = java(url(c.direct), url(c.proxy))
     with Seed() as s:
