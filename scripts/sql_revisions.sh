@@ -1,7 +1,8 @@
 #!/bin/bash
 # The SQL files against what was released of them (handlers/sql_revisions.txt; include/base/migration.h).
 #   sql_revisions.sh check          a file that was released is unchanged, or has the next revision
-#   sql_revisions.sh release NAME   adds the files as they are now: a release, after which they cannot change
+#   sql_revisions.sh release NAME   adds the files as they are now: a release, after which they cannot change;
+#                                   letters, digits and _
 set -euo pipefail
 cd "$(dirname "$0")/.."
 released=handlers/sql_revisions.txt
@@ -70,5 +71,5 @@ check_texts
 case ${1:-} in
 check) ;;
 release) { echo "release ${2:?name of the release}" && echo "$files"; } >>$released ;;
-*) sed -n '2,4p' "$0" && exit 2 ;;
+*) sed -n '2,5p' "$0" && exit 2 ;;
 esac
