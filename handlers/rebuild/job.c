@@ -228,8 +228,7 @@ static void describe_failure(struct job *j, char *detail, size_t size)
     snprintf(detail, size, "{}");
 }
 
-const struct task_kind rebuild_task_kind = {
-    .category = "REBUILD",
-    .run = run,
-    .describe_failure = describe_failure,
-    .care = "SELECT hologres.shed_logs()"};
+const struct task_kind rebuild_task_kind = {.category = "REBUILD",
+                                            .run = run,
+                                            .describe_failure = describe_failure,
+                                            .care = "SELECT hologres.shed_logs()"};

@@ -37,7 +37,7 @@ struct pool {
     pthread_cond_t news; /* a member has ended */
     size_t busy;
     bool failed;
-    struct err err;                        /* the first one */
+    struct err err;                            /* the first one */
     struct member members[1 + JOB_MAX_BESIDE]; /* the first is the caller */
 };
 

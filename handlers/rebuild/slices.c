@@ -24,10 +24,11 @@ struct slices {
 static bool read_slices(struct rebuild *r, struct slices *s, struct err *err)
 {
     struct pgresult *res;
-    if (!rebuild_query(r,
-                       "SELECT slice, (SELECT count(*) FROM hologres.rebuild_slice WHERE query_id = $1)"
-                       "  FROM hologres.rebuild_slice WHERE query_id = $1 AND NOT done ORDER BY slice",
-                       &res, err))
+    if (!rebuild_query(
+            r,
+            "SELECT slice, (SELECT count(*) FROM hologres.rebuild_slice WHERE query_id = $1)"
+            "  FROM hologres.rebuild_slice WHERE query_id = $1 AND NOT done ORDER BY slice",
+            &res, err))
         return false;
     s->count = pgresult_rows(res);
     s->all = (size_t)pgresult_int(res, 0, 1, 0);
