@@ -3,9 +3,13 @@ suspended, and RESUME begins anew; a rebuild rests while a replica is far behind
 import os
 import sys
 
+import psycopg2
+import psycopg2.extras
+
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "support"))
 from cluster import Scenarios, equal, wait_until  # noqa: E402
 from rebuild import Rebuild  # noqa: E402
+from session import Session  # noqa: E402
 
 ROWS, WAIT_S = 60000, 120
 TOLD = ("the log of changed rows is larger than 1 MB (rebuild_guc_hg_rebuild_max_log_mb): it is dropped with the triggers; "
@@ -60,7 +64,6 @@ def suspended(r):
 
 def running(r):
     """Somebody reads the table all the time: the rebuild stops, the triggers go when he has gone, RESUME in between is fine."""
-    from session import Session
     make(r, "l2")
     r.sql("INSERT INTO closed VALUES (1)")
     id = r.submit("ASYNC REBUILD TABLE l2 WITH (rebuild_guc_hg_rebuild_max_log_mb = 1) ALTER a TYPE bigint USING stand(a)")
@@ -80,7 +83,6 @@ def running(r):
 
 def resumed_at_once(r):
     """RESUME before the triggers could be dropped: everything is copied anew all the same."""
-    from session import Session
     make(r, "l3")
     id = r.submit("ASYNC REBUILD TABLE l3 WITH (rebuild_guc_hg_rebuild_max_log_mb = 1) ALTER a TYPE bigint USING stand(a)")
     r.sql("INSERT INTO closed VALUES (1)")
@@ -113,8 +115,6 @@ def no_limit(r):
 
 def replicas(r):
     """A replica that answers, and stays where it is."""
-    import psycopg2
-    import psycopg2.extras
     make(r, "l5")
     text = "ASYNC REBUILD TABLE l5 WITH (rebuild_guc_hg_rebuild_throttle_replica_lag_mb = 1) ALTER a TYPE bigint USING -a"
     e = r.sql_error(text)

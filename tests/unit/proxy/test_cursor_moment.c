@@ -9,7 +9,6 @@
 
 #include "cursor_moment.h"
 
-static struct arena arena;
 static const struct lexer_dialect dialect = {true, ENCODING_UTF8};
 
 static void test_literals(void **state)
@@ -32,28 +31,17 @@ static void test_literals(void **state)
         {"SELECT a LIKE '%now%' FROM t WHERE b = 'now!'", false},
         {"", false},
     };
+    struct arena arena;
     (void)state;
+    arena_init(&arena, 0);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_int_equal(cursor_moment_is_named(&arena, slice_cstr(rows[i].query), &dialect),
                          rows[i].named);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    arena_init(&arena, 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
     arena_fini(&arena);
-    return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_literals)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
