@@ -3,7 +3,7 @@ in step with it are killed with SIGKILL: 200 job processes, at least 100 of them
 read and its commit; workers and server processes too. At every look the target is exactly the state of
 the commit at which its position stands, and in the end it is the last one.
 
-    test_kill.py [KILLS]            default 100; PGVENEER_SEED repeats a sequence
+    test_kill.py [KILLS]            default 200; PGVENEER_SEED repeats a sequence
 
 A job is held at the phase that is aimed at (phase_hold.c), then killed there, or let go for some
 milliseconds and killed where it is; it is stopped before its phase is read, so the count is exact.
@@ -21,7 +21,7 @@ from engine import children, is_alive, kill, phase
 from hudi_sync import Hudi, duckdb_library
 from session import Session
 
-KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else int(os.environ.get("PGVENEER_KILLS", "100"))
+KILLS = int(sys.argv[1]) if len(sys.argv) > 1 else int(os.environ.get("PGVENEER_KILLS", "200"))
 SEED = int(os.environ.get("PGVENEER_SEED", "20220913"))
 PHASES = ["read", "stage", "apply", "commit"]  # first read to commit
 AIMS = PHASES * 3 + ["plan", "record"]
